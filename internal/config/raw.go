@@ -1,0 +1,3 @@
+package config
+
+type rawOverlay struct{ name string }
