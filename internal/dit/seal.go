@@ -1,0 +1,332 @@
+package dit
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"portolan/ber"
+	"portolan/internal/schema"
+	"portolan/ldap"
+)
+
+// SealOptions are what the maker of an entry decides.
+type SealOptions struct {
+	// LargeThreshold is the number of values above which an attribute moves to keys of its own; 0 keeps all inline.
+	LargeThreshold int
+	// CheckSecret refuses values that must not be stored, such as a clear password. It is asked about every new or changed
+	// value of a secret type.
+	CheckSecret func(t *schema.AttributeType, value []byte) error
+	// Trusted leaves out the checks that the source has done already: for entries of an export of this server.
+	Trusted bool
+}
+
+// Seal makes the entry of a draft: it is the only way to one, so that nothing unchecked gets into the store. It completes
+// superclasses (RFC 4512 section 3.3), the naming attributes (RFC 4511 section 4.7) and structuralObjectClass, checks
+// values and classes, and writes the wire form. The draft may be changed and sealed again.
+//
+// The value changes of large attributes are returned beside the entry: they are to be stored with it.
+func (d *Draft) Seal(shapes *Shapes, o SealOptions) (*Entry, []LargeDelta, error) {
+	s := shapes.Schema
+	if err := d.addNaming(s); err != nil {
+		return nil, nil, err
+	}
+	d.addSuperclasses(s)
+	d.drop()
+	if !o.Trusted {
+		if err := d.check(s, o); err != nil {
+			return nil, nil, err
+		}
+	}
+	var large []LargeDelta
+	slices.SortStableFunc(d.Attrs, func(a, b DraftAttr) int { return compareSlots(s, a.Desc, b.Desc) })
+	e := &Entry{ID: d.ID, Parent: d.Parent, UUID: d.UUID, CSN: d.CSN, RDN: d.RDN, NormRDN: d.NormRDN}
+	size := 0
+	slots := make([]schema.Description, len(d.Attrs))
+	for i := range d.Attrs {
+		a := &d.Attrs[i]
+		slots[i] = a.Desc
+		delta, err := a.settle(s, o.LargeThreshold)
+		if err != nil {
+			return nil, nil, err
+		}
+		if delta != nil {
+			large = append(large, *delta)
+		}
+		if a.Large != nil {
+			e.large = append(e.large, largeSlot{slot: i, count: a.Large.Count()})
+		}
+		size += attrSize(a)
+	}
+	// Large attributes that vanished altogether have no slot any more; their values must still go.
+	large = append(large, d.vanished()...)
+	e.shape = shapes.intern(slots)
+	e.blob = make([]byte, 0, size)
+	e.off = make([]uint32, 1, len(slots)+1)
+	for i := range d.Attrs {
+		e.blob = appendAttr(e.blob, &d.Attrs[i])
+		e.off = append(e.off, uint32(len(e.blob)))
+	}
+	e.setClasses(s)
+	return e, large, nil
+}
+
+// compareSlots orders attributes as Entry says, the object class first and the rest by the order of the schema, so that
+// entries with the same attributes have the same shape.
+func compareSlots(s *schema.Schema, a, b schema.Description) int {
+	first := func(d schema.Description) int {
+		if d.Type == s.Known.ObjectClass {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(
+		cmp.Compare(slotClass(a), slotClass(b)),
+		cmp.Compare(first(a), first(b)),
+		cmp.Compare(a.Type.Ordinal, b.Type.Ordinal),
+		cmp.Compare(a.Options, b.Options),
+	)
+}
+
+// addNaming puts the values of the RDN among the attributes.
+func (d *Draft) addNaming(s *schema.Schema) error {
+	if d.RDN == "" {
+		return nil
+	}
+	if d.Base != nil && d.Base.RDN == d.RDN && !d.touchedNaming() {
+		return nil
+	}
+	name, err := ldap.ParseDN(d.RDN)
+	if err != nil {
+		return err
+	}
+	// The RDN of a suffix entry is the whole suffix; its first RDN names the entry.
+	if len(name) == 0 {
+		return nil
+	}
+	for _, ava := range name[0] {
+		t := s.AttributeTypeString(ava.Type)
+		if t == nil {
+			return ldap.Errorf(ldap.UndefinedAttributeType, "the name %q uses the attribute type %q, which the schema does not know", d.RDN, ava.Type)
+		}
+		if t.Operational() || t.NoUserModification {
+			return ldap.Errorf(ldap.NamingViolation, "the operational attribute %s cannot name an entry", t.Name())
+		}
+		desc := schema.Description{Type: t}
+		if t.SingleValue {
+			if a := d.Attr(desc); a != nil && len(a.Values) == 1 {
+				key, err := equalityKey(s, t, nil, ava.Value)
+				if err == nil {
+					if there, _ := a.has(s, key); !there {
+						return ldap.Errorf(ldap.NamingViolation, "%s: the value in the name is not the value of the attribute", t.Name())
+					}
+				}
+			}
+		}
+		if err := d.Add(s, desc, [][]byte{ava.Value}, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// touchedNaming reports whether an attribute was changed that could be a naming one.
+func (d *Draft) touchedNaming() bool {
+	for i := range d.Attrs {
+		if d.Attrs[i].touched && !d.Attrs[i].Desc.Type.Operational() {
+			return true
+		}
+	}
+	return false
+}
+
+// addSuperclasses adds what RFC 4512 section 3.3 calls implicitly added: all superclasses of the named classes.
+func (d *Draft) addSuperclasses(s *schema.Schema) {
+	a := d.Attr(schema.Description{Type: s.Known.ObjectClass})
+	if a == nil || !a.touched {
+		return
+	}
+	have := make([]*schema.ObjectClass, 0, 2*len(a.Values))
+	for _, v := range a.Values {
+		have = append(have, s.ObjectClassBytes(v))
+	}
+	for i, named := 0, len(a.Values); i < named; i++ {
+		if have[i] == nil {
+			continue
+		}
+		for _, super := range have[i].Superclasses() {
+			if !slices.Contains(have, super) {
+				have = append(have, super)
+				a.Values = append(a.Values[:len(a.Values):len(a.Values)], []byte(super.Name()))
+				a.keys = nil
+			}
+		}
+	}
+}
+
+// drop removes attributes without values.
+func (d *Draft) drop() {
+	kept := d.Attrs[:0:0]
+	var gone []DraftAttr
+	for _, a := range d.Attrs {
+		if a.count() > 0 {
+			kept = append(kept, a)
+		} else if a.Large != nil && a.Large.count > 0 {
+			gone = append(gone, a)
+		}
+	}
+	d.Attrs = kept
+	d.goneLarge = append(d.goneLarge, gone...)
+}
+
+func (d *Draft) vanished() []LargeDelta {
+	var out []LargeDelta
+	for _, a := range d.goneLarge {
+		if d.Attr(a.Desc) == nil {
+			out = append(out, LargeDelta{Desc: a.Desc, Clear: true})
+		}
+	}
+	return out
+}
+
+// check verifies the values that the draft changed, and the entry as a whole.
+func (d *Draft) check(s *schema.Schema, o SealOptions) error {
+	for i := range d.Attrs {
+		a := &d.Attrs[i]
+		if a.Desc.Type == nil {
+			return ldap.Errorf(ldap.UndefinedAttributeType, "%s: attribute type undefined", a.Desc)
+		}
+		if !a.touched {
+			continue
+		}
+		for n, v := range a.Values {
+			if err := s.CheckValue(a.Desc.Type, v); err != nil {
+				return valueError(a.Desc, n, err)
+			}
+			if a.Desc.Type.Secret && o.CheckSecret != nil {
+				if err := o.CheckSecret(a.Desc.Type, v); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	structural, err := s.CheckEntry(draftView{d})
+	if err != nil {
+		return err
+	}
+	if t := s.Known.StructuralObjectClass; t != nil && structural != nil {
+		want := []byte(structural.Name())
+		if !bytes.Equal(d.First(t), want) {
+			d.Set(t, want)
+		}
+	}
+	return nil
+}
+
+// settle decides whether the attribute is large and returns the value changes if it is.
+func (a *DraftAttr) settle(s *schema.Schema, threshold int) (*LargeDelta, error) {
+	if a.Large == nil {
+		t := a.Desc.Type
+		if threshold <= 0 || len(a.Values) <= threshold || t.Equality == nil || t == s.Known.ObjectClass || t.Operational() {
+			return nil, nil
+		}
+		l := &DraftLarge{cleared: true, has: func([]byte) (bool, error) { return false, nil }, add: make(map[string][]byte, len(a.Values))}
+		delta := &LargeDelta{Desc: a.Desc, Clear: true, Add: make([]LargeValue, 0, len(a.Values))}
+		for i, v := range a.Values {
+			key, err := equalityKey(s, t, nil, v)
+			if err != nil {
+				return nil, valueError(a.Desc, i, err)
+			}
+			if _, twice := l.add[string(key)]; twice {
+				return nil, ldap.Errorf(ldap.AttributeOrValueExists, "%s: value #%d is there twice", a.Desc, i)
+			}
+			l.add[string(key)] = v
+			l.order = append(l.order, string(key))
+			delta.Add = append(delta.Add, LargeValue{Key: key, Value: v})
+		}
+		a.Large, a.Values, a.keys = l, nil, nil
+		return delta, nil
+	}
+	l := a.Large
+	if !l.cleared && len(l.del) == 0 && len(l.add) == 0 {
+		return nil, nil
+	}
+	delta := &LargeDelta{Desc: a.Desc, Clear: l.cleared}
+	for k := range l.del {
+		delta.Delete = append(delta.Delete, LargeValue{Key: []byte(k)})
+	}
+	slices.SortFunc(delta.Delete, func(x, y LargeValue) int { return bytes.Compare(x.Key, y.Key) })
+	for _, k := range l.order {
+		if v, ok := l.add[k]; ok {
+			delta.Add = append(delta.Add, LargeValue{Key: []byte(k), Value: v})
+		}
+	}
+	return delta, nil
+}
+
+func attrSize(a *DraftAttr) int {
+	name := len(a.Desc.Type.Name()) + len(a.Desc.Options)
+	values := 0
+	for _, v := range a.Values {
+		values += ber.HeaderSize(len(v)) + len(v)
+	}
+	body := ber.HeaderSize(name) + name + ber.HeaderSize(values) + values
+	return ber.HeaderSize(body) + body
+}
+
+// appendAttr appends the PartialAttribute encoding.
+func appendAttr(dst []byte, a *DraftAttr) []byte {
+	name := a.Desc.Type.Name()
+	size := len(name) + len(a.Desc.Options)
+	values := 0
+	for _, v := range a.Values {
+		values += ber.HeaderSize(len(v)) + len(v)
+	}
+	dst = ber.AppendHeader(dst, ber.Sequence, ber.HeaderSize(size)+size+ber.HeaderSize(values)+values)
+	dst = append(append(ber.AppendHeader(dst, ber.OctetString, size), name...), a.Desc.Options...)
+	dst = ber.AppendHeader(dst, ber.Set, values)
+	for _, v := range a.Values {
+		dst = ber.AppendBytes(dst, ber.OctetString, v)
+	}
+	return dst
+}
+
+// setClasses sets the bits that stand for object classes.
+func (e *Entry) setClasses(s *schema.Schema) {
+	slot := e.shape.FindType(s.Known.ObjectClass)
+	if slot < 0 {
+		return
+	}
+	for v := e.Values(slot); ; {
+		name, ok := v.Next()
+		if !ok {
+			return
+		}
+		switch s.ObjectClassBytes(name) {
+		case nil:
+		case s.Known.Alias:
+			e.Alias = true
+		case s.Known.Referral:
+			e.Referral = true
+		case s.Known.Subentry:
+			e.Subentry = true
+		}
+	}
+}
+
+// IsA reports whether the entry has the object class, by name or through a subclass of it.
+func (e *Entry) IsA(s *schema.Schema, class *schema.ObjectClass) bool {
+	slot := e.shape.FindType(s.Known.ObjectClass)
+	if slot < 0 || class == nil {
+		return false
+	}
+	for v := e.Values(slot); ; {
+		name, ok := v.Next()
+		if !ok {
+			return false
+		}
+		if c := s.ObjectClassBytes(name); c != nil && c.IsA(class) {
+			return true
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package op
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+
+	"portolan/internal/dit"
+)
+
+// Transport is the kind of listener under a connection.
+type Transport string
+
+// Transports.
+const (
+	TCP  Transport = "tcp"
+	Unix Transport = "unix"
+	UDP  Transport = "udp"
+)
+
+// PeerCred are the credentials of the process at the other end of a Unix socket.
+type PeerCred struct {
+	PID, UID, GID int
+}
+
+// Conn is what handlers may know of a connection, and the place for state that lives with it. The exported fields are
+// constant after the session has begun, unless said otherwise.
+type Conn struct {
+	ID        uint64
+	Listener  string // URL of the listener
+	Transport Transport
+	Local     netip.AddrPort
+	Remote    netip.AddrPort // the effective client, after PROXY
+	Peer      *PeerCred      // only on Unix
+	// Control marks data_dir/control.sock, on which the administrative extended operations are served.
+	Control bool
+	// Loopback says that the effective client and the local address are both loopback, or the transport is Unix.
+	Loopback bool
+
+	// Session is the part of the session that handlers may call.
+	Session SessionPort
+
+	tls      atomic.Pointer[tls.ConnectionState]
+	identity atomic.Pointer[Identity]
+
+	mu    sync.Mutex
+	state map[any]any // dropped at every change of identity and of TLS
+}
+
+// SessionPort is what the session offers to operations of its connection.
+type SessionPort interface {
+	// Cancel asks an outstanding operation to end. found says whether there was one; done is closed when its final response
+	// has been decided, and outcome then says whether it ended because of this call.
+	Cancel(id int32) (done <-chan struct{}, outcome func() (cancelled bool), found bool)
+	// Outstanding counts the operations in progress, the calling one included.
+	Outstanding() int
+	// Notify sends an unsolicited notification (RFC 4511 section 4.4).
+	Notify(name string, result error) error
+	// Close ends the connection after the responses in progress, with a notice of disconnection that says why.
+	Close(reason error)
+}
+
+// TLS returns the state of the TLS layer, nil in clear text.
+func (c *Conn) TLS() *tls.ConnectionState { return c.tls.Load() }
+
+// SetTLS is called by the session when a TLS handshake is complete. State of the clear-text phase is dropped.
+func (c *Conn) SetTLS(s *tls.ConnectionState) {
+	c.tls.Store(s)
+	c.dropState()
+}
+
+// Protected reports whether what the client sends is safe from readers on the way: TLS, a Unix socket, or loopback.
+func (c *Conn) Protected() bool { return c.Loopback || c.TLS() != nil }
+
+// Identity returns who the connection is bound as; never nil.
+func (c *Conn) Identity() *Identity {
+	if id := c.identity.Load(); id != nil {
+		return id
+	}
+	return anonymous
+}
+
+// SetIdentity changes who the connection is bound as and drops all state that belonged to the one before: cursors,
+// transactions, exchanges (RFC 4511 section 4.2.1). nil is anonymous.
+func (c *Conn) SetIdentity(id *Identity) {
+	c.identity.Store(id)
+	c.dropState()
+}
+
+// State returns the connection's value under key, made with create when there is none. Keys are of types of their own, as
+// with context. Values that have a Close method are closed when the identity changes or the connection ends.
+func (c *Conn) State(key any, create func() any) any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v, ok := c.state[key]
+	if !ok && create != nil {
+		if c.state == nil {
+			c.state = make(map[any]any)
+		}
+		v = create()
+		c.state[key] = v
+	}
+	return v
+}
+
+// SetState replaces the value under key; nil removes it. The old value is not closed.
+func (c *Conn) SetState(key, value any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if value == nil {
+		delete(c.state, key)
+		return
+	}
+	if c.state == nil {
+		c.state = make(map[any]any)
+	}
+	c.state[key] = value
+}
+
+// End drops the state; the session calls it when the connection has ended.
+func (c *Conn) End() { c.dropState() }
+
+func (c *Conn) dropState() {
+	c.mu.Lock()
+	old := c.state
+	c.state = nil
+	c.mu.Unlock()
+	for _, v := range old {
+		if closer, ok := v.(interface{ Close() }); ok {
+			closer.Close()
+		}
+	}
+}
+
+// Identity is who an operation is done as. It is immutable.
+type Identity struct {
+	// Name is empty for anonymous.
+	Name dit.Name
+	// Entry and UUID are of the identity's entry; zero where it has none (the bootstrap admin).
+	Entry dit.ID
+	UUID  uuid.UUID
+	// Admin is the configured admin_dn, to which no access rule applies.
+	Admin bool
+	// Method is how it was proved: "simple", "EXTERNAL", "PLAIN", ...; "internal" for the server's own work.
+	Method string
+	// Restricted marks a session that may do nothing but change its own password (draft-behera section 8.1).
+	Restricted bool
+	// Proxied is the authentication identity behind a proxied authorization, or nil.
+	Proxied *Identity
+}
+
+var anonymous = &Identity{}
+
+// Anonymous returns the identity of those who have not proved any.
+func Anonymous() *Identity { return anonymous }
+
+// IsAnonymous reports whether nothing was proved.
+func (i *Identity) IsAnonymous() bool { return i.Name.Norm == "" && !i.Admin }
+
+// AuthzID returns the authorization identity in the form of RFC 4513 section 5.2.1.8: empty, or "dn:" and the name.
+func (i *Identity) AuthzID() string {
+	if i.IsAnonymous() {
+		return ""
+	}
+	return "dn:" + i.Name.DN
+}

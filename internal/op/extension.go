@@ -1,0 +1,153 @@
+package op
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"portolan/internal/dit"
+	"portolan/internal/schema"
+	"portolan/ldap"
+)
+
+// Overlay concerns entries. Nil functions are skipped. All but Observe run inside the transaction or the snapshot of
+// the operation, and must not do I/O, look at the clock or draw random numbers: a transaction may run them again.
+type Overlay struct {
+	// Name is the folder, the configuration table and the documentation page.
+	Name string
+	// Schema are definitions that the overlay needs, in the notation of a schema file.
+	Schema string
+	// Equality names attributes of which the overlay needs an equality index.
+	Equality []string
+
+	// Prepare sees a draft before it is sealed and may change or refuse it. before is nil for an add.
+	Prepare func(tx Tx, req *Request, before *dit.Entry, draft *dit.Draft) error
+	// Derive sees each change that the transaction made and may add more with tx; those are shown to Derive as well.
+	Derive func(tx Tx, req *Request, c dit.Change) error
+	// View gives virtual attributes.
+	View *View
+	// Bind sees a bind attempt after its credentials were checked and before the answer.
+	Bind func(ctx context.Context, req *Request, b *BindOutcome) error
+	// Observe sees a transaction after it is durable. It cannot fail and must not block.
+	Observe func(c Commit)
+	// Check verifies what the overlay keeps; report is called for every finding.
+	Check func(r Reader, report func(Finding)) error
+}
+
+// View computes attributes that are not stored.
+type View struct {
+	// Attributes are the names of what it computes. They should be NO-USER-MODIFICATION.
+	Attributes []string
+	// Values calls f for each value of attr that e has. Reader r is the operation's snapshot.
+	// The values are not yet subject to access control; where they disclose other entries the view asks see first.
+	Values func(r Reader, e *dit.Entry, attr *schema.AttributeType, see Visible, f func(value []byte) bool) error
+	// Match returns the entries that match a filter node on one of its attributes. It may answer All.
+	Match func(r Reader, n *dit.Node, see Visible) (*dit.IDSet, dit.Confidence, error)
+}
+
+// Visible says whether the reader of the operation may read an attribute of an entry. A nil Visible says yes to all.
+type Visible func(e *dit.Entry, attr *schema.AttributeType) bool
+
+// BindOutcome is a bind on its way to the answer.
+type BindOutcome struct {
+	Entry    *dit.Entry // nil when the name is not an entry's
+	Name     dit.Name
+	Identity *Identity // who it will be; an overlay may set Restricted on a copy
+	// Err is nil when the credentials were right. An overlay may refuse by setting it, never allow by clearing it.
+	Err error
+	// Password is what was given, for overlays that pass it on; nil for SASL mechanisms that do not show it.
+	Password []byte
+}
+
+// Commit is a durable transaction.
+type Commit struct {
+	Seq     uint64
+	CSN     dit.CSN
+	Changes []dit.Change
+}
+
+// Finding is one defect that a check found.
+type Finding struct {
+	Where  string // an entry's name, or a key
+	What   string // what is wrong
+	Advice string // what to do
+}
+
+// Reader reads the directory at one moment, past access control: extensions that show what they read ask for Effective
+// rights first. Errors are of storage; absence is a nil entry.
+type Reader interface {
+	Schema() *schema.Schema
+	Get(id dit.ID) (*dit.Entry, error)
+	ByUUID(id uuid.UUID) (*dit.Entry, error)
+	// Lookup finds an entry by its canonical name. When there is none, matched is the closest existing ancestor, or nil.
+	Lookup(norm string) (e, matched *dit.Entry, err error)
+	// Name composes the name of an entry.
+	Name(e *dit.Entry) (dit.Name, error)
+	// Equal returns the entries in which the attribute, of any subtype and options, has the value with this equality key.
+	// It is exact where the attribute is indexed for equality and an error otherwise.
+	Equal(attr *schema.AttributeType, key []byte) (*dit.IDSet, error)
+	// HasChildren and Children are about the entries directly beneath; f returns false to stop.
+	HasChildren(id dit.ID) (bool, error)
+	Children(id dit.ID, f func(child dit.ID) bool) error
+	// Under reports whether e is base or beneath it.
+	Under(e *dit.Entry, base dit.ID) (bool, error)
+	// LargeHas and LargeEach read a large attribute: by equality key, and its values in key order.
+	LargeHas(e *dit.Entry, slot int, key []byte) (bool, error)
+	LargeEach(e *dit.Entry, slot int, f func(key, value []byte) bool) error
+}
+
+// Tx is a Reader over a transaction in the making, and changes it. Changes are checked like a client's (schema, structure)
+// but not against access rules: they follow from what a client was allowed to do.
+type Tx interface {
+	Reader
+	// Modify changes an entry by a draft made with dit.Edit.
+	Modify(d *dit.Draft) error
+	// Add adds an entry beneath an existing parent.
+	Add(name ldap.DN, d *dit.Draft) error
+	// Delete removes a leaf entry.
+	Delete(id dit.ID) error
+}
+
+// Control is a per-request modifier.
+type Control struct {
+	OID    string
+	Name   string // for logs, metrics and documentation
+	Source string // the document, such as "RFC 2696"
+	// Applies says to which requests it may be attached, by identifier octet of the protocolOp. Elsewhere it is ignored, or
+	// unavailableCriticalExtension where it is critical (RFC 4511 section 4.1.11).
+	Applies func(tag byte) bool
+	// Unadvertised controls are understood but not listed in supportedControl.
+	Unadvertised bool
+	// Parse decodes the value once, before anything else is done. Errors are *ldap.Error, protocolError as a rule.
+	Parse func(c ldap.Control) (any, error)
+	// Around runs the operation by calling next, after setting what it wants in req, and adds response controls to
+	// req.Reply afterwards. The error of next is passed on unless the control says otherwise.
+	Around func(ctx context.Context, req *Request, value any, next func(context.Context) error) error
+}
+
+// Extended is a verb of its own.
+type Extended struct {
+	OID    string
+	Name   string
+	Source string
+	// ControlOnly is served on data_dir/control.sock alone and not advertised.
+	ControlOnly bool
+	// Anonymous may be called before a bind, and in clear text.
+	Anonymous bool
+	Handle    func(ctx context.Context, req *Request, value []byte, hasValue bool, w Writer) error
+}
+
+// Mechanism is a SASL mechanism.
+type Mechanism struct {
+	Name string
+	// Allowed says whether it may be offered and used on this connection as it is now.
+	Allowed func(c *Conn) bool
+	// Start begins an exchange.
+	Start func(req *Request) (Exchange, error)
+}
+
+// Exchange is one SASL exchange. Step takes the client's credentials (nil when absent) and returns the challenge. It is
+// complete when who is not nil.
+type Exchange interface {
+	Step(ctx context.Context, req *Request, creds []byte) (challenge []byte, who *Identity, err error)
+}

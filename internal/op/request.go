@@ -1,0 +1,161 @@
+// Package op is all that the author of an extension must read: the request as it goes through the server, and the five
+// kinds of extension (Middleware, Overlay, Control, Extended, Mechanism) with the ports they are given. It decides
+// nothing itself.
+package op
+
+import (
+	"context"
+	"time"
+
+	"portolan/internal/dit"
+	"portolan/ldap"
+)
+
+// Handler serves one operation. A nil error means that req.Reply holds the result (Success unless set otherwise); any
+// other error is mapped by ldap.AsError, its Cause goes to the log only. Search entries, references and intermediate
+// responses go to w before the return; the final response is sent by the session.
+//
+// ctx ends when the operation is abandoned or cancelled, when its connection ends, or at the server's hard stop; it is
+// cancellable only once the request is detached (see Request.Detach). Handlers are called from many goroutines.
+type Handler interface {
+	Serve(ctx context.Context, req *Request, w Writer) error
+}
+
+// HandlerFunc is a Handler that is a function.
+type HandlerFunc func(ctx context.Context, req *Request, w Writer) error
+
+// Serve calls f.
+func (f HandlerFunc) Serve(ctx context.Context, req *Request, w Writer) error { return f(ctx, req, w) }
+
+// Middleware wraps every operation and may stop it. The first of a list is the outermost.
+type Middleware func(Handler) Handler
+
+// Writer takes the messages that precede the final response. Its methods may be called from one goroutine at a time per
+// request; messages of different requests of one connection do not mix. A slow reader blocks the caller, until the
+// connection's write timeout ends the connection and ctx with it.
+type Writer interface {
+	// Begin returns the output buffer to append whole LDAPMessages to; End gives it back. Nothing else of this connection
+	// is written in between, so that the time should be short. End may write to the network.
+	Begin() []byte
+	End(buf []byte) error
+}
+
+// Request is one operation on its way through the server. The session owns it; handlers must not keep it, nor octets
+// that alias its message, after they return.
+type Request struct {
+	Conn     *Conn
+	ID       int32 // messageID
+	Op       ldap.Op
+	Controls []ldap.Control
+	// Identity is the authorization identity of the operation: the connection's at its start, or the proxied one.
+	Identity *Identity
+	// Start is when the message had been read.
+	Start time.Time
+	// Limits apply to this operation; the engine sets them from the identity before anything else runs.
+	Limits Limits
+
+	// Reply is the final response in the making.
+	Reply Reply
+
+	// Search, for a search, and Write, for an operation that changes entries, are what controls ask of the engine.
+	Search SearchPlan
+	Write  WritePlan
+
+	// Trace is what the access log says about the operation. Handlers fill it in as they learn it.
+	Trace Trace
+
+	// DetachFunc is set by the session; see Detach.
+	DetachFunc func() context.Context
+}
+
+// Detach must be called before the operation blocks or works for long: writes, hashing, scans. The session then goes on
+// reading the connection elsewhere, and the returned context is cancelled by abandon and cancel. It may be called more
+// than once. Short indexed reads do without and so cost no goroutine.
+func (r *Request) Detach(ctx context.Context) context.Context {
+	if r.DetachFunc == nil {
+		return ctx
+	}
+	return r.DetachFunc()
+}
+
+// Reply is the final response: the result, and what individual responses add to it.
+type Reply struct {
+	ldap.Result
+	Controls []ldap.Control
+	// SASLCreds are the serverSaslCreds of a bind.
+	SASLCreds    []byte
+	HasSASLCreds bool
+	// Name and Value are responseName and responseValue of an extended operation.
+	Name     string
+	Value    []byte
+	HasValue bool
+	// After runs when the response has been written: an operation such as StartTLS changes the connection there.
+	After func()
+}
+
+// Limits bound one operation. Zero means no limit.
+type Limits struct {
+	Size     int           // entries returned
+	Time     time.Duration // from Request.Start
+	Examined int           // entries looked at
+	Changes  int           // entries changed in one transaction
+}
+
+// Trace is what an operation did, for the access log and for metrics.
+type Trace struct {
+	Entries  int    // entries returned
+	Examined int    // entries looked at
+	Plan     string // how the candidates were found, such as "eq(uid)=1"
+	DN       string // the entry that the operation was about, when it is not in the message (an extended operation's)
+	Note     string // one more remark, such as "exposed credential"
+	Seq      uint64 // journal sequence of a write
+}
+
+// SearchPlan is what controls ask of a search. The engine reads it after every control's Around was entered.
+type SearchPlan struct {
+	// Filter is the compiled filter of the request; the engine fills it in before the controls run.
+	Filter *dit.Filter
+	// After makes the search go on behind this candidate; with Max it cuts a page out of the result.
+	After dit.ID
+	// Max is the page size, 0 for all. When entries are left over, the engine sets More and Last.
+	Max  int
+	More bool
+	Last dit.ID
+	// Estimate is set by the engine: about how many candidates there are in all, 0 if unknown.
+	Estimate int
+	// Values, where set, selects values on their way out (matched values); it is asked after access control.
+	Values func(e *dit.Entry, slot int, value []byte) bool
+	// EachEntry, where set, appends controls to a SearchResultEntry. It is called after access control has let the entry pass.
+	EachEntry []func(ctx context.Context, e *dit.Entry, name dit.Name, controls []ldap.Control) ([]ldap.Control, error)
+	// ManageDsaIT treats referral objects as ordinary entries (RFC 3296); Subentries makes subentries visible (RFC 3672).
+	ManageDsaIT bool
+	Subentries  *bool // nil: control absent; else its visibility value
+	// Gather, where set, takes the entries instead of the wire: sorting and lists collect them. See engine for the calls.
+	Gather func(c Candidate) error
+}
+
+// Candidate is an entry that matched, on its way to be gathered.
+type Candidate struct {
+	Entry *dit.Entry
+	Name  dit.Name
+	// Values calls f for each value of the attribute type, subtypes included, that the reader may read; virtual ones too.
+	Values func(attr []byte, f func(value []byte) bool) error
+}
+
+// WritePlan is what controls ask of a write. The functions run inside the transaction, which may run them again.
+type WritePlan struct {
+	// Before sees the entry before the change (assertion, pre-read); an error stops the operation.
+	Before []func(tx Tx, e *dit.Entry, name dit.Name) error
+	// After sees the entry as it will be (post-read); nil for a delete.
+	After []func(tx Tx, e *dit.Entry, name dit.Name) error
+	// ManageDsaIT treats a referral object as an ordinary entry.
+	ManageDsaIT bool
+	// Permissive makes a modify tolerate adding what is there and deleting what is not.
+	Permissive bool
+	// Relax lifts NO-USER-MODIFICATION for a manager (draft-zeilenga-ldap-relax).
+	Relax bool
+	// TreeDelete deletes a subtree.
+	TreeDelete bool
+	// NoOp does all but commit.
+	NoOp bool
+}
