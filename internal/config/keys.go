@@ -1,0 +1,237 @@
+package config
+
+// Key is one key of the file, as the reference and the template show it.
+type Key struct {
+	Name string
+	// Doc is one or more whole sentences; the first says what the key does.
+	Doc string
+	// Default is in TOML notation. It is empty for a key that must be written and for keys of [[tables]], which are
+	// absent unless written.
+	Default string
+	// Example is in TOML notation and valid; Default stands for it where it is empty.
+	Example string
+	// Required keys have no default.
+	Required bool
+	// Reload says that a new value is taken over on SIGHUP; otherwise it needs a restart.
+	Reload bool
+	// Template says that `portolan init` shows the key.
+	Template bool
+}
+
+// Section is one table of the file. Table "" is the top of the file.
+type Section struct {
+	Table string
+	// Array sections are written [[table]], any number of times.
+	Array bool
+	Doc   string
+	Keys  []Key
+}
+
+// sections is the one home of the defaults and of the words about every key. Its keys are those of Config, which a test
+// compares.
+func sections() []Section {
+	return []Section{
+		{Table: "", Doc: "The top of the file, before any table.", Keys: []Key{
+			{Name: "data_dir", Default: `"/var/lib/portolan"`, Template: true,
+				Doc: "The directory in which the server keeps its store, journal and control socket. It belongs to the server's own user and nobody else needs to read it."},
+		}},
+		{Table: "directory", Doc: "What the directory holds, and who may do everything in it.", Keys: []Key{
+			{Name: "suffix", Required: true, Example: `"dc=example,dc=org"`, Template: true,
+				Doc: "The naming context: the DN of the topmost entry. Either this or suffixes must be written."},
+			{Name: "suffixes", Default: `[]`, Example: `["dc=example,dc=org", "o=archive"]`,
+				Doc: "Several naming contexts, none of them beneath another. Written instead of suffix."},
+			{Name: "admin_dn", Default: `""`, Example: `"cn=admin,dc=example,dc=org"`, Reload: true, Template: true,
+				Doc: "The administrator, to whom access rules and limits do not apply. The DN need not be an entry. Empty means that there is no administrator."},
+			{Name: "admin_password_file", Default: `""`, Example: `"/etc/portolan/admin.password"`, Reload: true, Template: true,
+				Doc: "A file whose first line is the administrator's password, as a hash (`portolan passwd` writes one) or in clear text. It wins over a password in the administrator's entry. Only the server's user should be able to read it."},
+			{Name: "read_only", Default: `false`, Reload: true,
+				Doc: "Refuse every change that a client asks for, with unwillingToPerform."},
+		}},
+		{Table: "listen", Array: true, Doc: "One listener; write one table for each. Without any, the server is reached through its control socket only.", Keys: []Key{
+			{Name: "url", Required: true, Example: `"ldaps://0.0.0.0:636"`,
+				Doc: "Where to listen: ldap (clear text with StartTLS), ldaps, cldap (UDP, root DSE only) with an address and a port, or ldapi with the path of a Unix socket (ldapi:///run/portolan/ldapi). Without a port it is 389, for ldaps 636. An IPv6 address stands in brackets; no address means every address."},
+			{Name: "allow", Example: `["10.0.0.0/8", "127.0.0.0/8"]`, Reload: true,
+				Doc: "Networks from which clients are accepted. Empty means all."},
+			{Name: "deny", Example: `["10.66.0.0/16"]`, Reload: true,
+				Doc: "Networks from which clients are not accepted, even where allow has them."},
+			{Name: "proxy_protocol_from", Example: `["10.0.0.5"]`, Reload: true,
+				Doc: "Networks of the load balancers that announce the client's address with the PROXY protocol (version 1 or 2). From there the header is demanded, from elsewhere it is refused."},
+		}},
+		{Table: "tls", Doc: "The server's certificate. Certificates that change on disk are taken over without a restart.", Keys: []Key{
+			{Name: "cert_file", Default: `""`, Example: `"/etc/portolan/server.crt"`, Reload: true, Template: true,
+				Doc: "The server's certificate in PEM form, followed by the intermediate certificates. Empty means that the server offers no TLS."},
+			{Name: "key_file", Default: `""`, Example: `"/etc/portolan/server.key"`, Reload: true, Template: true,
+				Doc: "The certificate's private key in PEM form."},
+			{Name: "client_ca_file", Default: `""`, Example: `"/etc/portolan/clients.crt"`, Reload: true,
+				Doc: "The authorities (PEM) that sign client certificates for SASL EXTERNAL. Empty means that clients are not asked for a certificate."},
+			{Name: "min_version", Default: `"1.2"`, Example: `"1.3"`, Reload: true,
+				Doc: "The oldest TLS version that is spoken."},
+		}},
+		{Table: "security", Doc: "The defaults are the secure ones; `portolan posture` lists what differs from them.", Keys: []Key{
+			{Name: "require_tls", Default: `"non-loopback"`, Example: `"always"`, Reload: true, Template: true,
+				Doc: "When a request needs TLS; without it only the root DSE, StartTLS, WhoAmI, abandon, cancel and unbind are answered. non-loopback exempts connections that begin and end on this host, and ldapi; always exempts ldapi only; never lets passwords travel in clear text."},
+			{Name: "anonymous", Default: `"rootdse"`, Example: `"read"`, Reload: true, Template: true,
+				Doc: "What a client may do that has not authenticated. rootdse: read the root DSE, StartTLS and WhoAmI. read: search and compare as far as access rules let it."},
+			{Name: "builtin_access", Default: `true`, Example: `false`, Reload: true,
+				Doc: "Whether the built-in access rules (the set named default) are active besides those of the file."},
+		}},
+		{Table: "index", Doc: "Attributes indexed besides the built-in ones (equality on objectClass, uid, cn, sn, givenName, mail, member, uniqueMember, memberUid, uidNumber, gidNumber, owner, manager, seeAlso, entryUUID, entryCSN, memberURL; substring on cn, sn, givenName, mail, uid). New ones are built with `portolan index build`.", Keys: []Key{
+			{Name: "equality", Default: `[]`, Example: `["employeeNumber", "departmentNumber"]`,
+				Doc: "Attributes found by (attr=value) and, with that, by (attr=*)."},
+			{Name: "substring", Default: `[]`, Example: `["displayName"]`,
+				Doc: "Attributes found by (attr=*part*)."},
+			{Name: "ordering", Default: `[]`, Example: `["uidNumber"]`,
+				Doc: "Attributes found by (attr>=value) and (attr<=value), and sorted without reading every entry."},
+		}},
+		{Table: "access", Array: true, Doc: "One access rule. What no rule allows is denied, and a rule that denies wins over all that allow. See docs/access.md.", Keys: []Key{
+			{Name: "name", Example: `"helpdesk resets passwords"`, Reload: true,
+				Doc: "What `portolan acl explain`, logs and errors call the rule."},
+			{Name: "allow", Example: `["read", "search", "compare"]`, Reload: true,
+				Doc: "The rights that the rule gives: disclose, search, read, compare, add, delete, modify, rename, proxy, control. Exactly one of allow and deny is written."},
+			{Name: "deny", Example: `["read"]`, Reload: true,
+				Doc: "The rights that the rule takes away, whatever other rules allow."},
+			{Name: "who", Example: `"group:cn=helpdesk,ou=groups,dc=example,dc=org"`, Reload: true,
+				Doc: "Whom the rule is about; several may be listed and one match suffices: anonymous, users, self, admin, dn:DN, group:DN, subtree:DN, dnattr:ATTRIBUTE."},
+			{Name: "on", Example: `"subtree:ou=people,dc=example,dc=org"`, Reload: true,
+				Doc: "The entries that the rule is about: * (all), subtree:DN, base:DN, one:DN; several may be listed."},
+			{Name: "filter", Example: `"(objectClass=inetOrgPerson)"`, Reload: true,
+				Doc: "Only entries that match this filter."},
+			{Name: "attrs", Example: `["userPassword"]`, Reload: true,
+				Doc: "The attributes that the rule is about: names, * (all that are not secret), @class (those of an object class), entry (the entry itself). Secret attributes must be named."},
+			{Name: "from", Example: `["10.0.0.0/8"]`, Reload: true,
+				Doc: "Only clients from these networks."},
+			{Name: "tls", Example: `true`, Reload: true,
+				Doc: "Only connections that are protected: true, or a number for the least strength in bits."},
+			{Name: "method", Example: `["EXTERNAL", "SCRAM-SHA-256"]`, Reload: true,
+				Doc: "Only clients that authenticated in one of these ways: simple, or a SASL mechanism."},
+		}},
+		{Table: "limits", Doc: "What one client may cost. The administrator is bound by none of size_limit, time_limit and max_examined.", Keys: []Key{
+			{Name: "size_limit", Default: `5000`, Example: `500`, Reload: true, Template: true,
+				Doc: "Entries returned by one search request; a client that pages gets as many with each page. 0 is no limit."},
+			{Name: "time_limit", Default: `"60s"`, Example: `"10s"`, Reload: true,
+				Doc: "Time that one search request may take. 0 is no limit."},
+			{Name: "max_examined", Default: `100000`, Example: `20000`, Reload: true,
+				Doc: "Entries that the server may look at for one search request; a search that would need more is refused with adminLimitExceeded. 0 is no limit."},
+			{Name: "max_pdu", Default: `"16MiB"`, Example: `"4MiB"`, Reload: true,
+				Doc: "The longest request of a client that has authenticated."},
+			{Name: "max_pdu_unauthenticated", Default: `"64KiB"`, Example: `"16KiB"`, Reload: true,
+				Doc: "The longest request of a client that has not."},
+			{Name: "max_connections", Default: `20000`, Example: `5000`, Reload: true,
+				Doc: "Open connections in all; more are closed at once. 0 is no limit but the system's."},
+			{Name: "max_connections_per_address", Default: `2000`, Example: `100`, Reload: true,
+				Doc: "Open connections from one client address. 0 is no limit."},
+			{Name: "idle_timeout", Default: `"30m"`, Example: `"5m"`, Reload: true,
+				Doc: "A connection with no operation outstanding is closed after this time without a request. 0 is no limit."},
+			{Name: "bind_timeout", Default: `"60s"`, Example: `"15s"`, Reload: true,
+				Doc: "Time that a new connection has, TLS handshake included, until it has authenticated; with security.anonymous = \"read\", until its first request is complete. 0 is no limit."},
+			{Name: "write_timeout", Default: `"30s"`, Example: `"10s"`, Reload: true,
+				Doc: "A client that does not take its answers for this time is disconnected. 0 is no limit."},
+			{Name: "max_outstanding", Default: `128`, Example: `32`, Reload: true,
+				Doc: "Operations that one connection may have under way; beyond it the connection is not read until one ends."},
+			{Name: "max_cursors", Default: `16`, Example: `4`, Reload: true,
+				Doc: "Paged and list-view searches that one connection may have open; the one used longest ago goes first."},
+			{Name: "max_filter_nodes", Default: `2000`, Example: `200`, Reload: true,
+				Doc: "Nodes of one search filter."},
+			{Name: "max_controls", Default: `32`, Example: `16`, Reload: true,
+				Doc: "Controls of one request."},
+			{Name: "max_attributes", Default: `1000`, Example: `200`, Reload: true,
+				Doc: "Attributes of one request: those that a search asks for, or that an add or a modify lists."},
+			{Name: "transaction_changes", Default: `10000`, Example: `50000`, Reload: true,
+				Doc: "Entries that one transaction may change, those included that follow from it (references to a renamed entry, a deleted subtree). Beyond it the operation fails with adminLimitExceeded and nothing changes."},
+			{Name: "min_free_bytes", Default: `"256MiB"`, Example: `"2GiB"`, Reload: true,
+				Doc: "Free space of data_dir's file system below which changes are refused, until there is space again. 0 is no floor."},
+		}},
+		{Table: "limits.for", Array: true, Doc: "Other limits for some identities. The first table whose who matches is the one that counts; a key that it leaves out keeps the general limit.", Keys: []Key{
+			{Name: "who", Required: true, Example: `"group:cn=applications,ou=groups,dc=example,dc=org"`, Reload: true,
+				Doc: "Whom the limits are for: anonymous, users, dn:DN, group:DN; several may be listed and one match suffices."},
+			{Name: "size_limit", Example: `0`, Reload: true, Doc: "As limits.size_limit."},
+			{Name: "time_limit", Example: `"10m"`, Reload: true, Doc: "As limits.time_limit."},
+			{Name: "max_examined", Example: `0`, Reload: true, Doc: "As limits.max_examined."},
+			{Name: "max_outstanding", Example: `512`, Reload: true, Doc: "As limits.max_outstanding."},
+			{Name: "idle_timeout", Example: `"0"`, Reload: true, Doc: "As limits.idle_timeout."},
+		}},
+		{Table: "password", Doc: "How passwords are hashed. What a password must be like is set in [overlay.ppolicy].", Keys: []Key{
+			{Name: "workers", Default: `0`, Example: `2`,
+				Doc: "Hashes computed at one time. 0 is the number of CPUs."},
+		}},
+		{Table: "password.argon2", Doc: "Argon2id (RFC 9106) for new hashes. A weaker hash is replaced when its owner next binds.", Keys: []Key{
+			{Name: "memory", Default: `"19MiB"`, Example: `"64MiB"`,
+				Doc: "Memory of one hash."},
+			{Name: "time", Default: `2`, Example: `3`,
+				Doc: "Passes over that memory."},
+			{Name: "parallelism", Default: `1`, Example: `4`,
+				Doc: "Lanes computed side by side."},
+		}},
+		{Table: "schema", Doc: "Schema besides what is shipped.", Keys: []Key{
+			{Name: "files", Default: `[]`, Example: `["/etc/portolan/local.schema"]`,
+				Doc: "Schema files, read in this order: the notation of RFC 4512, slapd .schema files, or cn=config LDIF."},
+			{Name: "rfc2307", Default: `"bis"`, Example: `"nis"`,
+				Doc: "Which posixGroup: bis, where a group can be posixGroup and groupOfNames at once, or nis, as RFC 2307 has it."},
+		}},
+		{Table: "store", Doc: "Memory for caches. Both fill only as far as there is data.", Keys: []Key{
+			{Name: "entry_cache", Default: `"96MiB"`, Example: `"1GiB"`,
+				Doc: "Memory for entries, ready to be sent. Best large enough for all entries that are in use."},
+			{Name: "cache_bytes", Default: `"16MiB"`, Example: `"128MiB"`,
+				Doc: "Memory for blocks of the store beneath, for what the entry cache does not hold."},
+		}},
+		{Table: "journal", Doc: "How far back replicas and log views can read. What goes beyond either bound may be dropped.", Keys: []Key{
+			{Name: "max_age", Default: `"30d"`, Example: `"7d"`,
+				Doc: "Age of the oldest record that is kept. 0 is no bound."},
+			{Name: "max_bytes", Default: `"1GiB"`, Example: `"10GiB"`,
+				Doc: "Size of all records that are kept."},
+		}},
+		{Table: "log", Doc: "The server's own log. Files are opened anew on SIGHUP, so that they can be rotated.", Keys: []Key{
+			{Name: "level", Default: `"info"`, Example: `"debug"`, Reload: true, Template: true,
+				Doc: "The least that is logged: debug, info, warn or error."},
+			{Name: "format", Default: `"text"`, Example: `"json"`, Reload: true,
+				Doc: "text for people, json for machines."},
+			{Name: "file", Default: `""`, Example: `"/var/log/portolan/portolan.log"`, Reload: true,
+				Doc: "Where the log goes. Empty is standard error."},
+		}},
+		{Table: "log.access", Doc: "One line for each operation.", Keys: []Key{
+			{Name: "enabled", Default: `false`, Example: `true`, Reload: true, Template: true,
+				Doc: "Whether operations are logged."},
+			{Name: "file", Default: `""`, Example: `"/var/log/portolan/access.log"`, Reload: true,
+				Doc: "Where these lines go. Empty is where the log goes."},
+		}},
+	}
+}
+
+// sample is a valid value of the key in TOML notation.
+func (k *Key) sample() string {
+	if k.Example != "" {
+		return k.Example
+	}
+	return k.Default
+}
+
+// findKey returns the key of a path without list indexes, and its section.
+func findKey(ss []Section, path string) (*Section, *Key) {
+	for i := range ss {
+		for j := range ss[i].Keys {
+			if join(ss[i].Table, ss[i].Keys[j].Name) == path {
+				return &ss[i], &ss[i].Keys[j]
+			}
+		}
+	}
+	return nil, nil
+}
+
+// defaults is a file that writes every default out.
+func defaults() string {
+	text := ""
+	for _, s := range sections() {
+		if s.Array {
+			continue
+		}
+		if s.Table != "" {
+			text += "[" + s.Table + "]\n"
+		}
+		for _, k := range s.Keys {
+			if k.Default != "" {
+				text += k.Name + " = " + k.Default + "\n"
+			}
+		}
+	}
+	return text
+}

@@ -1,3 +1,0 @@
-package config
-
-type rawOverlay struct{ name string }
