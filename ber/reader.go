@@ -173,5 +173,5 @@ func header(b []byte) (head, size int, ok bool) {
 	for _, c := range b[2 : 2+count] {
 		size = size<<8 | int(c)
 	}
-	return 2 + count, size, size <= 1<<31-1
+	return 2 + count, size, size >= 0 && size <= 1<<31-1 // an int of 32 bits may have wrapped
 }
