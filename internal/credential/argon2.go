@@ -23,7 +23,9 @@ type Params struct {
 }
 
 // DefaultParams returns m = 19 MiB, t = 2, p = 1 with 16 bytes of salt and 32 bytes of hash.
-func DefaultParams() Params { return Params{Memory: 19456, Time: 2, Threads: 1, SaltLen: 16, KeyLen: 32} }
+func DefaultParams() Params {
+	return Params{Memory: 19456, Time: 2, Threads: 1, SaltLen: 16, KeyLen: 32}
+}
 
 const (
 	argon2MaxThreads = 16

@@ -73,8 +73,8 @@ func (p Params) Check(values [][]byte, password []byte) Result {
 			}
 			continue
 		}
-		if len(password) == 0 || len(password) > MaxPassword {
-			continue // Verify would not compute, so nothing is spent
+		if !secret.computes(password) {
+			continue // and nothing is spent
 		}
 		r.Spent = r.Spent.Add(secret.Cost())
 		if secret.Verify(password) {

@@ -12,6 +12,7 @@
 package credential
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -86,12 +87,30 @@ func (s Secret) Cost() Cost {
 }
 
 // Verify reports whether the password is the one the value was made from. An empty password and one longer than
-// MaxPassword never match. It computes for as long as Cost says and belongs into a Pool.
+// MaxPassword never match; nor does one with a NUL byte, but for Argon2 and the plain digests. It computes for as long as Cost says and belongs into a Pool.
 func (s Secret) Verify(password []byte) bool {
+	return s.computes(password) && s.v.verify(password)
+}
+
+// computes reports whether Verify has to compute: false where the password cannot match for its form alone.
+func (s Secret) computes(password []byte) bool {
 	if s.v == nil || len(password) == 0 || len(password) > MaxPassword {
 		return false
 	}
-	return s.v.verify(password)
+	if h, ok := s.v.(*shaCrypt); ok && !h.bounded(password) {
+		return false
+	}
+	return bytes.IndexByte(password, 0) < 0 || takesNUL(s.v)
+}
+
+// takesNUL reports whether the scheme tells passwords with NUL bytes apart. HMAC pads its key with NUL, so PBKDF2 and
+// what is built on it take "x" and "x\x00" for the same; crypt(3) ends a password at a NUL, and bcrypt repeats it.
+func takesNUL(v verifier) bool {
+	switch v.(type) {
+	case *argon2Hash, *digestHash, dummy:
+		return true
+	}
+	return false
 }
 
 // NeedsRehash reports whether the password, once it has been verified, should be stored anew with Hash under p:
@@ -114,8 +133,7 @@ type scheme struct {
 	unsupported string
 }
 
-// lookupScheme returns the scheme of a name, in any case of letters. A switch and not a map, so that a bind does
-// no hashing of names and allocates nothing.
+// lookupScheme returns the scheme of a name, in any case of letters.
 func lookupScheme(name string) (scheme, bool) {
 	if len(name) > maxSchemeName {
 		return scheme{}, false

@@ -106,10 +106,12 @@ type shaCrypt struct {
 
 func (h *shaCrypt) cost() Cost { return Cost{Work: time.Duration(h.rounds) * shaCryptRound} }
 
+// bounded reports whether the work for this password is within the bound.
+func (h *shaCrypt) bounded(password []byte) bool {
+	return h.rounds*(len(password)+64) <= shaCryptMaxBytes
+}
+
 func (h *shaCrypt) verify(password []byte) bool {
-	if h.rounds*(len(password)+64) > shaCryptMaxBytes {
-		return false
-	}
 	return subtle.ConstantTimeCompare(crypt.KeySHACrypt(h.new, password, h.salt, h.rounds), h.sum) == 1
 }
 

@@ -103,6 +103,12 @@ func (k ScramKey) VerifyProof(authMessage string, proof []byte) (signature []byt
 	return hmacSHA256(k.ServerKey[:], authMessage), true
 }
 
+// String says what it is and not what is in it: a key must not slip into a log.
+func (k ScramKey) String() string { return ScramScheme + " key" }
+
+// GoString is String.
+func (k ScramKey) GoString() string { return k.String() }
+
 // Stored returns the key as an authPassword value (RFC 5803 2): SCRAM-SHA-256$4096:salt$StoredKey:ServerKey.
 func (k ScramKey) Stored() []byte {
 	b64 := base64.StdEncoding.EncodeToString
