@@ -41,19 +41,50 @@ type Decoder struct {
 	wanted   [][]byte // SearchRequest.Attributes
 	nodes    []FilterNode
 	subs     []Substring
+
+	tag byte // of the last operation
 }
 
 // Reset forgets the last message, so that nothing of its frame is held, and drops storage that an unusually large
 // message has grown. Call it when the message has been dealt with and the frame is about to be reused or let go.
 func (d *Decoder) Reset() {
-	*d = Decoder{
-		controls: emptied(d.controls),
-		attrs:    emptied(d.attrs),
-		changes:  emptied(d.changes),
-		values:   emptied(d.values),
-		wanted:   emptied(d.wanted),
-		nodes:    emptied(d.nodes),
-		subs:     emptied(d.subs),
+	d.controls = emptied(d.controls)
+	d.attrs = emptied(d.attrs)
+	d.changes = emptied(d.changes)
+	d.values = emptied(d.values)
+	d.wanted = emptied(d.wanted)
+	d.nodes = emptied(d.nodes)
+	d.subs = emptied(d.subs)
+	d.clearOp()
+}
+
+// clearOp clears the last operation; no other holds anything.
+func (d *Decoder) clearOp() {
+	switch d.tag {
+	case TagBindRequest:
+		d.bind = BindRequest{}
+	case TagSearchRequest:
+		d.search = SearchRequest{}
+	case TagModifyRequest:
+		d.modify = ModifyRequest{}
+	case TagAddRequest:
+		d.add = AddRequest{}
+	case TagDelRequest:
+		d.del = DelRequest{}
+	case TagModifyDNRequest:
+		d.modifyDN = ModifyDNRequest{}
+	case TagCompareRequest:
+		d.compare = CompareRequest{}
+	case TagExtendedRequest:
+		d.extended = ExtendedRequest{}
+	case TagSearchResultEntry:
+		d.entry = SearchResultEntry{}
+	case TagBindResponse:
+		d.bindResponse = BindResponse{}
+	case TagExtendedResponse:
+		d.extResponse = ExtendedResponse{}
+	case TagIntermediateResponse:
+		d.intermediate = IntermediateResponse{}
 	}
 }
 
@@ -91,6 +122,10 @@ func (d *Decoder) Decode(frame []byte) (Message, error) {
 	var content ber.Reader
 	if !body.Any(&tag, &content) {
 		return m, malformed("protocolOp", "is missing, or its length goes past the message")
+	}
+	if d.tag != tag {
+		d.clearOp()
+		d.tag = tag
 	}
 	op, err := d.op(tag, content)
 	if err != nil {
