@@ -118,10 +118,14 @@ func (d *decoder) write(path string) string {
 // table fills a struct from a table. path is "" for the file itself.
 func (d *decoder) table(n *node, v reflect.Value, path string) {
 	known := fields(v.Type())
-	names := make([]string, len(known))
+	names := make([]string, 0, len(known)+1)
 	byName := make(map[string]field, len(known))
-	for i, f := range known {
-		names[i], byName[f.name] = f.name, f
+	for _, f := range known {
+		names = append(names, f.name)
+		byName[f.name] = f
+	}
+	if path == "" {
+		names = append(names, "overlay")
 	}
 	place := Place{Position: n.at, Keys: map[string]Position{}}
 	for _, key := range n.keys {
@@ -177,7 +181,7 @@ func (d *decoder) unknown(key string, n *node, names []string, path string) {
 		d.bad[join(path, near)] = true // that it is missing needs no error of its own
 	} else if other := d.elsewhere(key); other != "" {
 		hint = fmt.Sprintf("%s belongs %s", key, other)
-	} else if len(names) <= 12 {
+	} else if len(names) <= 20 {
 		hint = "what may stand here: " + strings.Join(names, ", ")
 	}
 	d.fail(join(path, key), n.keyAt, hint, "unknown %s %s %s", what, show(key), where)
@@ -445,7 +449,9 @@ func (d *decoder) list(n *node, v reflect.Value, path string, f field) {
 	element := f
 	element.one = false
 	for i, item := range items {
-		d.value(item, s.Index(i), path+"["+strconv.Itoa(i)+"]", element)
+		sub := path + "[" + strconv.Itoa(i) + "]"
+		d.places[sub] = item.at
+		d.value(item, s.Index(i), sub, element)
 	}
 	v.Set(s)
 }

@@ -33,8 +33,11 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// String is file:line:column, or the file alone where no line is known.
+// String is file:line:column, or the file alone where no line is known, or "configuration" where there is no file.
 func (p Position) String() string {
+	if p.File == "" {
+		return "configuration"
+	}
 	if p.Line == 0 {
 		return p.File
 	}

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -113,6 +114,9 @@ type reader struct {
 	lines []int // offset of each line
 	root  *node
 	errs  errorSet
+	// The place found last: counting goes on from there, so that one long line is not counted again for each value.
+	lastOffset int
+	last       Position
 }
 
 // errorSet collects errors up to maxErrors.
@@ -126,7 +130,18 @@ func (s *errorSet) add(at Position, hint, format string, args ...any) {
 		s.cut = true
 		return
 	}
-	s.list = append(s.list, ErrorAt(at, fmt.Sprintf(format, args...), hint))
+	s.list = append(s.list, ErrorAt(at, oneLine(fmt.Sprintf(format, args...)), oneLine(hint)))
+}
+
+// oneLine keeps what a file says (in the name of a key, in the words of a foreign parser) from breaking the line or
+// from writing to somebody's terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // err returns the errors in the file's order, or nil.
@@ -166,8 +181,12 @@ func readTree(file string, text []byte) (root *node, errs errorSet, broken bool)
 // position turns an offset of the text into a place.
 func (r *reader) position(offset int) Position {
 	line := sort.SearchInts(r.lines, offset+1) - 1
-	column := utf8.RuneCount(r.text[r.lines[line]:offset]) + 1
-	return Position{r.file, line + 1, column}
+	from, column := r.lines[line], 1
+	if r.last.Line == line+1 && r.lastOffset <= offset {
+		from, column = r.lastOffset, r.last.Column
+	}
+	r.lastOffset, r.last = offset, Position{r.file, line + 1, column + utf8.RuneCount(r.text[from:offset])}
+	return r.last
 }
 
 // read walks the expressions of the text. After a break of the syntax it goes on with the next line that may begin an
@@ -257,9 +276,10 @@ type part struct {
 	at   Position
 }
 
+// key returns the parts of a key, and not many more than maxDepth of them.
 func (r *reader) key(e *unstable.Node, base int) []part {
 	var parts []part
-	for it := e.Key(); it.Next(); {
+	for it := e.Key(); it.Next() && len(parts) <= maxDepth; {
 		n := it.Node()
 		parts = append(parts, part{string(n.Data), r.position(base + int(n.Raw.Offset))})
 	}
@@ -316,6 +336,9 @@ func (r *reader) header(e *unstable.Node, base int) *node {
 		t.set(last.name, old)
 	case old.kind == kindTable && old.from == byChild:
 		old.from, old.at, old.keyAt = byHeader, parts[0].at, parts[0].at
+	case old.from == byValue || old.from == byInline:
+		r.errs.add(last.at, "", "%s was given a value in line %d and cannot be a table as well", show(dotted(parts)), old.keyAt.Line)
+		return nil
 	default:
 		hint := "write its keys under one header"
 		if old.from == byHeaders {

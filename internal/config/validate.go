@@ -65,6 +65,11 @@ func (v *validator) all() {
 	v.indexes()
 	v.access()
 	v.limits()
+	for i, f := range v.c.Schema.Files {
+		if path := fmt.Sprintf("schema.files[%d]", i); f == "" {
+			v.fail(path, `write files = ["/etc/portolan/local.schema"]`, "schema.files holds an empty name")
+		}
+	}
 }
 
 func (v *validator) directory() {
@@ -81,21 +86,26 @@ func (v *validator) directory() {
 	for i, s := range all {
 		path := "directory.suffix"
 		if d.Suffix == "" || i > 0 {
-			path = "directory.suffixes"
+			path = fmt.Sprintf("directory.suffixes[%d]", i-len(all)+len(d.Suffixes))
 		}
 		if !v.dn(path, "suffix", s) {
 			continue
 		}
 		plain := plainDN(s)
 		for _, b := range before {
+			low, high := s, b.text
 			switch {
 			case plain == b.plain:
 				v.fail(path, "leave one of them out", "suffix %s is listed twice", show(s))
-			case strings.HasSuffix(plain, ","+b.plain):
-				v.fail(path, "leave the lower one out", "suffix %s lies beneath suffix %s, which holds it already", show(s), show(b.text))
-			case strings.HasSuffix(b.plain, ","+plain):
-				v.fail(path, "leave the lower one out", "suffix %s lies beneath suffix %s, which holds it already", show(b.text), show(s))
+			case strings.HasSuffix(plain, ","+b.plain), strings.HasSuffix(b.plain, ","+plain):
+				if len(b.plain) > len(plain) {
+					low, high = high, low
+				}
+				v.fail(path, "leave the lower one out", "suffix %s lies beneath suffix %s, which holds it already", show(low), show(high))
+			default:
+				continue
 			}
+			break
 		}
 		before = append(before, seen{plain, s})
 	}
@@ -251,9 +261,9 @@ func (v *validator) indexes() {
 		if v.badBelow(path) {
 			continue
 		}
-		for _, a := range x.list {
+		for i, a := range x.list {
 			if !isAttribute(a) {
-				v.fail(path, fmt.Sprintf(`write attribute names: %s = ["employeeNumber"]`, x.name), "index.%s: %s is not an attribute name", x.name, show(a))
+				v.fail(fmt.Sprintf("%s[%d]", path, i), fmt.Sprintf(`write attribute names: %s = ["employeeNumber"]`, x.name), "index.%s: %s is not an attribute name", x.name, show(a))
 			}
 		}
 	}
