@@ -34,7 +34,9 @@ type Reader interface {
 	Iter(lo, hi []byte) (Iterator, error)
 }
 
-// Iterator walks keys in order. One goroutine uses it; Close must be called.
+// Iterator walks keys in order. One goroutine uses it; Close must be called. It shows the moment at which it was made.
+// A move that finds nothing leaves it beside its range: turning round there finds the nearest key, so SeekGE(k) that
+// found nothing and then Prev is the greatest key below k.
 type Iterator interface {
 	// First, Next, Last, Prev and SeekGE move and report whether the iterator stands on a key.
 	First() bool
@@ -56,11 +58,12 @@ type Snapshot interface {
 	Close() error
 }
 
-// Writer takes changes. They are applied in order; a later one wins.
+// Writer takes changes. They are applied in order; a later one wins. A key has at least one octet: the empty key is
+// refused, and is never found.
 type Writer interface {
 	Set(key, value []byte) error
 	Delete(key []byte) error
-	// DeleteRange deletes lo <= key < hi.
+	// DeleteRange deletes lo <= key < hi. A nil hi is refused; a range that ends before it begins holds nothing.
 	DeleteRange(lo, hi []byte) error
 	// Merge adds an operand for the store's Merger.
 	Merge(key, operand []byte) error
@@ -83,7 +86,8 @@ type DB interface {
 	// NewBatch returns an empty batch that reads through to the store as it is at the time of each read.
 	NewBatch() Batch
 	// Apply makes a batch visible to Get, Iter, NewBatch and later snapshots, all of it or nothing. It is not durable
-	// until Sync has returned. Applied batches become durable in order. The batch is used up.
+	// until Sync has returned. Applied batches become durable in order. The batch is used up, and must have no open
+	// iterators.
 	Apply(Batch) error
 	// Sync makes all that was applied before the call durable. Apply may be called while Sync waits.
 	Sync() error
@@ -98,6 +102,8 @@ type DB interface {
 	Compact(lo, hi []byte) error
 	// Metrics returns figures for people and for metrics, by stable snake_case names.
 	Metrics() map[string]int64
+	// Close fails, and closes nothing, while snapshots or iterators are open. Every later call but Close returns
+	// ErrClosed.
 	Close() error
 }
 

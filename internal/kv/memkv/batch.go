@@ -34,6 +34,7 @@ type batch struct {
 	base   *tree // the store's tree that view was made from
 	view   *tree
 	viewed int // changes of ops that view has
+	iters  int // open iterators over the batch
 	done   bool
 }
 
@@ -50,10 +51,15 @@ func (b *batch) add(kind opKind, key, val []byte) error {
 	if err := b.usable(); err != nil {
 		return err
 	}
+	if len(key) == 0 && kind != opDeleteRange {
+		return errEmptyKey
+	}
 	b.ops = append(b.ops, op{kind, string(key), append([]byte{}, val...)})
 	b.size += len(key) + len(val)
 	return nil
 }
+
+var errEmptyKey = errors.New("memkv: a key needs at least one octet")
 
 func (b *batch) Set(key, value []byte) error { return b.add(opSet, key, value) }
 
@@ -136,7 +142,10 @@ func (b *batch) Iter(lo, hi []byte) (kv.Iterator, error) {
 	b.db.mu.Lock()
 	t := b.viewLocked().Copy()
 	b.db.mu.Unlock()
-	return newIterator(b.db, t, lo, hi), nil
+	i := newIterator(b.db, t, lo, hi)
+	i.batch = b
+	b.iters++
+	return i, nil
 }
 
 func (b *batch) Len() int  { return len(b.ops) }

@@ -25,6 +25,9 @@ func (b *bulk) Add(key, value []byte) error {
 	if b.done {
 		return fmt.Errorf("memkv: bulk load was finished or aborted: %w", kv.ErrClosed)
 	}
+	if len(key) == 0 {
+		return errEmptyKey
+	}
 	if n := len(b.pairs); n > 0 && b.pairs[n-1].key >= string(key) {
 		return fmt.Errorf("memkv: bulk load: key %q does not come after %q; add keys in strictly ascending order", key, b.pairs[n-1].key)
 	}

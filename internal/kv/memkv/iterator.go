@@ -23,7 +23,8 @@ type iterator struct {
 	db     *DB
 	it     btree.MapIter[string, []byte]
 	lo, hi string
-	bound  bool // hi counts
+	bound  bool   // hi counts
+	batch  *batch // whose iterator this is, or nil
 	place  place
 	key    []byte
 	closed bool
@@ -116,6 +117,9 @@ func (i *iterator) Close() error {
 	if !i.closed {
 		i.closed = true
 		i.db.readers.Add(-1)
+		if i.batch != nil {
+			i.batch.iters--
+		}
 	}
 	return nil
 }

@@ -98,6 +98,9 @@ func (db *DB) Apply(kb kv.Batch) error {
 	if err := b.usable(); err != nil {
 		return err
 	}
+	if b.iters > 0 {
+		return fmt.Errorf("memkv: Apply: the batch has %d open iterators; close them first", b.iters)
+	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if err := db.open(); err != nil {

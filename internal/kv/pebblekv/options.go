@@ -1,0 +1,104 @@
+package pebblekv
+
+import (
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"portolan/internal/kv"
+)
+
+// Options is how a store is opened. The zero value opens it for reading and writing, on disk, without Merge.
+type Options struct {
+	// Merger folds operands. A store that holds operands must be opened with the same Merger for ever; without one,
+	// Merge is refused and reading a key that has operands fails.
+	Merger kv.Merger
+	// ReadOnly opens a store that must exist and changes nothing in its directory, not even the journal.
+	ReadOnly bool
+	// CacheBytes is the block cache, MemtableBytes one memtable, of which up to three exist at a time. Both are on the Go
+	// heap. Zero means 16 MiB; MemtableBytes has a floor of 64 KiB and a ceiling of 1 GiB.
+	CacheBytes, MemtableBytes int64
+	// FS is the file system; nil is the disk.
+	FS vfs.FS
+	// DisableWALSync makes Sync return without waiting for the disk, so that acknowledged writes are lost in a power cut.
+	// It exists for one purpose: to show that the power-cut test fails without the sync. Never set it for data.
+	DisableWALSync bool
+	// Logger takes the engine's messages; level is debug, info, warn or error. It may be called from any goroutine, and
+	// must not call the store. Nil drops them.
+	Logger func(level, msg string)
+	// OnFatal is told, once, of the error after which the engine cannot go on; see the package comment for what follows.
+	// It may run while the engine holds its locks: it must not call the store. It should log one line and end the
+	// process. The error is not given here when Open itself returns it.
+	OnFatal func(error)
+}
+
+const (
+	defaultCache    = 16 << 20
+	defaultMemtable = 16 << 20
+	minMemtable     = 64 << 10
+	maxMemtable     = 1 << 30
+)
+
+// formatVersion is the engine's on-disk format: the newest of Pebble v2.1 that is not experimental. A store of an older
+// format is upgraded when it is opened for writing; an older Pebble refuses a newer store. Raising it is a decision of a
+// release, not of a library update, which is why it is not pebble.FormatNewest.
+const formatVersion = pebble.FormatValueSeparation
+
+// engineOptions states how the engine is run. The reasons are measurements on two cores with values of up to a few KiB;
+// see the benchmarks beside the tests.
+func engineOptions(o Options, fs vfs.FS, t *trouble) *pebble.Options {
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = defaultCache
+	}
+	if o.MemtableBytes <= 0 {
+		o.MemtableBytes = defaultMemtable
+	}
+	e := &pebble.Options{
+		FS:                 fs,
+		ReadOnly:           o.ReadOnly,
+		FormatMajorVersion: formatVersion,
+		Merger:             engineMerger(o.Merger),
+		Logger:             t,
+		EventListener:      t.listener(),
+
+		CacheSize:    o.CacheBytes,
+		MemTableSize: uint64(min(max(o.MemtableBytes, minMemtable), maxMemtable)),
+		// One memtable being written, one being flushed and one in reserve: with two, a burst of writes waits for the
+		// flush.
+		MemTableStopWritesThreshold: 3,
+		// Each open table costs a file descriptor and its index; 512 tables are tens of GiB.
+		MaxOpenFiles: 512,
+
+		// Steady writing to disk in the background, so that a sync does not have to wait for what a big transaction or a
+		// compaction left dirty.
+		BytesPerSync:    1 << 20,
+		WALBytesPerSync: 1 << 20,
+
+		// Reads come before compactions here: start early so that L0 stays shallow, and stop writes only when L0 is very
+		// deep.
+		L0CompactionThreshold: 2,
+		L0StopWritesThreshold: 24,
+		LBaseMaxBytes:         64 << 20,
+		// Two cores: one compaction as a rule, a second only when the debt grows.
+		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
+	}
+	e.Experimental.L0CompactionConcurrency = 4
+	e.Experimental.CompactionDebtConcurrency = 256 << 20
+	for i := range e.Levels {
+		l := &e.Levels[i]
+		l.BlockSize = 16 << 10
+		l.IndexBlockSize = 64 << 10
+		l.Compression = func() *block.CompressionProfile { return block.FastestCompression }
+		if i < len(e.Levels)-1 {
+			// Ten bits a key: one lookup in a hundred goes to a table in vain. The last level has none: it would be nine
+			// tenths of all filter memory, and most keys asked for are there.
+			l.FilterPolicy = bloom.FilterPolicy(10)
+		} else {
+			l.FilterPolicy = pebble.NoFilterPolicy
+		}
+	}
+	e.TargetFileSizes[0] = 4 << 20
+	e.EnsureDefaults()
+	return e
+}
