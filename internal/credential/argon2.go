@@ -35,7 +35,7 @@ const (
 	argon2MaxKey     = 64
 
 	// argon2KiBPass is the time for one pass over one KiB.
-	argon2KiBPass = 900 * time.Nanosecond
+	argon2KiBPass = 1100 * time.Nanosecond
 )
 
 // argon2MaxBlocks is the cap on memory (KiB) times passes.

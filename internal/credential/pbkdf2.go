@@ -2,6 +2,7 @@ package credential
 
 import (
 	"crypto/pbkdf2"
+	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/binary"
 	"hash"
@@ -11,12 +12,16 @@ import (
 )
 
 const (
-	pbkdf2MaxIterations = 2_500_000
-	pbkdf2MaxSalt       = 256
-	pbkdf2MinKey        = 16
-	pbkdf2MaxKey        = 512
+	// As many as processors without instructions for SHA get through in a few times MaxWork.
+	pbkdf2MaxIterations       = 2_500_000
+	pbkdf2MaxIterationsSHA512 = 1_300_000
 
-	pbkdf2Iteration = 400 * time.Nanosecond
+	pbkdf2MaxSalt = 256
+	pbkdf2MinKey  = 16
+	pbkdf2MaxKey  = 512
+
+	pbkdf2Iteration       = 270 * time.Nanosecond
+	pbkdf2IterationSHA512 = 770 * time.Nanosecond
 )
 
 // pbkdf2Hash is a stored PBKDF2 value (RFC 8018 5.2).
@@ -27,7 +32,12 @@ type pbkdf2Hash struct {
 	key        []byte // the first block at most: the blocks are independent, the first proves the password
 }
 
-func (h *pbkdf2Hash) cost() Cost { return Cost{Work: time.Duration(h.iterations) * pbkdf2Iteration} }
+func (h *pbkdf2Hash) cost() Cost {
+	if h.new().Size() == sha512.Size {
+		return Cost{Work: time.Duration(h.iterations) * pbkdf2IterationSHA512}
+	}
+	return Cost{Work: time.Duration(h.iterations) * pbkdf2Iteration}
+}
 
 func (h *pbkdf2Hash) verify(password []byte) bool {
 	key, err := pbkdf2.Key(h.new, string(password), h.salt, h.iterations, len(h.key))
@@ -35,11 +45,15 @@ func (h *pbkdf2Hash) verify(password []byte) bool {
 }
 
 func newPBKDF2(name, digest string, iterations uint64, salt, key []byte) (verifier, error) {
+	limit := uint64(pbkdf2MaxIterations)
+	if digest == "SHA512" {
+		limit = pbkdf2MaxIterationsSHA512
+	}
 	switch {
 	case iterations < 1:
 		return nil, malformed(name, "the iterations must be at least 1")
-	case iterations > pbkdf2MaxIterations:
-		return nil, tooCostly(name, "iterations", iterations, pbkdf2MaxIterations)
+	case iterations > limit:
+		return nil, tooCostly(name, "iterations", iterations, limit)
 	case len(salt) < 1 || len(salt) > pbkdf2MaxSalt:
 		return nil, malformed(name, "the salt must have 1 to %d bytes, not %d", pbkdf2MaxSalt, len(salt))
 	case len(key) < pbkdf2MinKey || len(key) > pbkdf2MaxKey:
