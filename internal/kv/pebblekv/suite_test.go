@@ -26,3 +26,5 @@ func opener(fs vfs.FS) kvtest.Open {
 }
 
 func TestSuiteOnMemory(t *testing.T) { kvtest.Run(t, opener(vfs.NewMem())) }
+
+func TestSuiteOnDisk(t *testing.T) { kvtest.Run(t, opener(nil)) }
