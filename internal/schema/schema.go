@@ -7,6 +7,8 @@
 // to one Schema (see Generation).
 package schema
 
+import "slices"
+
 // Usage is the application of an attribute type (RFC 4512 section 4.1.2).
 type Usage uint8
 
@@ -64,6 +66,7 @@ type AttributeType struct {
 	// Ordinal numbers the types of one Schema from 0 without gaps, so that per-type tables can be slices.
 	Ordinal int
 
+	lower    string           // Name in lower case: how the type is written in a normalised name
 	subtypes []*AttributeType // itself and all that inherit from it, transitively
 }
 
@@ -100,6 +103,8 @@ type ObjectClass struct {
 	May     []*AttributeType
 	AllMust []*AttributeType
 	AllMay  []*AttributeType
+
+	supers []*ObjectClass // itself and all it inherits from, transitively, without duplicates
 }
 
 // Name returns the first short name, or the OID.
@@ -112,22 +117,32 @@ func (c *ObjectClass) Name() string {
 
 // IsA reports whether c is d or inherits from it.
 func (c *ObjectClass) IsA(d *ObjectClass) bool {
-	if c == d {
-		return true
-	}
-	for _, s := range c.Sup {
-		if s.IsA(d) {
-			return true
-		}
-	}
-	return false
+	return c == d || slices.Contains(c.supers, d)
 }
+
+// Superclasses returns the class itself and all classes it inherits from, each once. The slice is not to be changed.
+func (c *ObjectClass) Superclasses() []*ObjectClass { return c.supers }
 
 // ContentRule is a DIT content rule (RFC 4512 section 4.1.6), for the structural class of the same OID.
 type ContentRule struct {
 	Common
 	Aux            []*ObjectClass
 	Must, May, Not []*AttributeType
+}
+
+// NameForm is RFC 4512 section 4.1.7.2.
+type NameForm struct {
+	Common
+	Class     *ObjectClass
+	Must, May []*AttributeType
+}
+
+// StructureRule is RFC 4512 section 4.1.7.1. Common.OID is empty; ID stands in its place.
+type StructureRule struct {
+	Common
+	ID   int
+	Form *NameForm
+	Sup  []int
 }
 
 // Syntax is RFC 4512 section 4.1.5 with the check of RFC 4517 section 3.3.
@@ -176,6 +191,13 @@ type MatchingRule struct {
 	Match func(s *Schema, value, assertion []byte) (bool, error)
 	// Transitive marks the in-chain rule 1.2.840.113556.1.4.1941, which the engine evaluates over the directory.
 	Transitive bool
+
+	// stable says that a value's key is itself a value with the same key, so that it may stand in a normalised name.
+	stable bool
+	// nested, for rules whose values are names, makes the key of a value that stands in a name: see normalizeDN.
+	nested keyFunc
+	// applies lists, beside Syntax, the syntaxes of attribute values that the rule can be used with.
+	applies []string
 }
 
 // Name returns the first short name, or the OID.

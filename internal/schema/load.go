@@ -1,0 +1,200 @@
+package schema
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// File is the text of a schema file and the name that errors call it by.
+type File struct {
+	Name string
+	Text []byte
+}
+
+//go:embed files/*.schema
+var shipped embed.FS
+
+// Variant chooses between definitions of the same names that cannot stand beside each other.
+type Variant uint8
+
+const (
+	// RFC2307bis has posixGroup as an auxiliary class, so that one entry can be a groupOfNames and a posixGroup.
+	RFC2307bis Variant = iota
+	// RFC2307 has posixGroup as a structural class, as RFC 2307 and slapd's nis.schema define it.
+	RFC2307
+)
+
+// shippedFiles are the shipped files in the order in which they are loaded; "nis" stands for the chosen variant.
+var shippedFiles = []string{"system", "core", "cosine", "inetorgperson", "pki", "nis", "portolan"}
+
+// Shipped returns the schema files that come with the server, with RFC 2307bis.
+func Shipped() []File { return ShippedVariant(RFC2307bis) }
+
+// ShippedVariant returns the schema files that come with the server, with one of the two definitions of the network
+// information service.
+func ShippedVariant(v Variant) []File {
+	out := make([]File, 0, len(shippedFiles))
+	for _, name := range shippedFiles {
+		if name == "nis" && v == RFC2307bis {
+			name = "rfc2307bis"
+		}
+		text, err := shipped.ReadFile("files/" + name + ".schema")
+		if err != nil {
+			panic(err) // the file is part of the program
+		}
+		out = append(out, File{Name: name + ".schema", Text: text})
+	}
+	return out
+}
+
+var defaultSchema = sync.OnceValue(func() *Schema {
+	s, err := Load(Shipped()...)
+	if err != nil {
+		panic(err) // the files are part of the program and loaded by its tests
+	}
+	return s
+})
+
+// Default returns the Schema of the shipped files, built once in a process.
+func Default() *Schema { return defaultSchema() }
+
+var generations atomic.Uint64
+
+// Load builds a Schema from files in the notation of slapd's .schema files, of cn=config LDIF or of a subschema subentry
+// in LDIF. Definitions may stand in any order, but an objectidentifier comes before its first use. Matching rules and
+// syntaxes are built in; everything else is in the files, so that they nearly always begin with those of Shipped.
+//
+// The same definition may stand in several places. What is defined differently in two places is an error that names
+// both, and all errors begin with "file:line: ".
+func Load(files ...File) (*Schema, error) {
+	s := &Schema{
+		generation: generations.Add(1),
+		files:      slices.Clone(files),
+		attrs:      map[string]*AttributeType{},
+		classes:    map[string]*ObjectClass{},
+		rules:      map[string]*MatchingRule{},
+		syntaxes:   map[string]*Syntax{},
+		content:    map[*ObjectClass]*ContentRule{},
+	}
+	s.options.Store(&map[string]string{})
+	b := &builder{Schema: s, macros: map[string]string{}, defined: map[string]*rawDefinition{}, names: map[string]*rawDefinition{}}
+	s.addBuiltins()
+	for i, f := range files {
+		same := func(g File) bool { return g.Name == f.Name && bytes.Equal(g.Text, f.Text) }
+		if slices.ContainsFunc(files[:i], same) {
+			continue
+		}
+		if err := b.read(f); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.resolve(); err != nil {
+		return nil, err
+	}
+	s.fillKnown()
+	s.publish()
+	return s, nil
+}
+
+// Extend builds a Schema that has the definitions of s and of further files. s stays as it is, and the pointers of the
+// two have nothing to do with each other.
+func (s *Schema) Extend(files ...File) (*Schema, error) {
+	return Load(slices.Concat(s.files, files)...)
+}
+
+// A builder collects definitions of all files and then joins them.
+type builder struct {
+	*Schema
+	macros  map[string]string
+	raw     []*rawDefinition
+	defined map[string]*rawDefinition // by kind and OID
+	names   map[string]*rawDefinition // by kind and lower-case name
+}
+
+// read takes one file in.
+func (b *builder) read(f File) error {
+	sts, err := statements(f)
+	if err != nil {
+		return err
+	}
+	for i := range sts {
+		st := &sts[i]
+		if st.keyword == "objectidentifier" {
+			if err := readMacro(st, b.macros); err != nil {
+				return err
+			}
+			continue
+		}
+		d, err := readDefinition(st, b.macros)
+		if err != nil {
+			return err
+		}
+		if err := b.add(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// what names a definition in a message.
+func (d *rawDefinition) what() string {
+	w := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(d.kind, "s"), "e"), "se")
+	switch d.kind {
+	case "attributetypes":
+		w = "attribute type"
+	case "objectclasses":
+		w = "object class"
+	case "ditcontentrules":
+		w = "DIT content rule"
+	case "ditstructurerules":
+		w = "DIT structure rule"
+	case "nameforms":
+		w = "name form"
+	case "ldapsyntaxes":
+		w = "syntax"
+	case "matchingrules", "matchingruleuse":
+		w = "matching rule"
+	}
+	if len(d.Names) > 0 {
+		return w + " " + d.Names[0]
+	}
+	if d.OID == "" && len(d.ids) > 0 {
+		return fmt.Sprintf("%s %d", w, d.ids[0])
+	}
+	return w + " " + d.OID
+}
+
+// add files a definition, unless it is there already.
+func (b *builder) add(d *rawDefinition) error {
+	key := d.OID
+	if d.kind == "ditstructurerules" {
+		key = fmt.Sprint(d.ids[0])
+	}
+	key = d.kind + " " + key
+	if old := b.defined[key]; old != nil {
+		if old.canon == d.canon {
+			return nil
+		}
+		return fmt.Errorf("%s: %s has the OID of %s, which %s defines differently; give it an OID and a name of its own or remove one of the two", d.Origin, d.what(), old.what(), old.Origin)
+	}
+	if d.kind != "matchingruleuse" && d.kind != "ditcontentrules" {
+		for _, n := range d.Names {
+			k := d.kind + " " + strings.ToLower(n)
+			if old := b.names[k]; old != nil {
+				if old == d {
+					return fmt.Errorf("%s: %s has the name %s twice; remove one", d.Origin, d.what(), n)
+				}
+				return fmt.Errorf("%s: the name %s of %s is taken by %s (OID %s) at %s; choose another name or remove one of the two", d.Origin, n, d.what(), old.what(), old.OID, old.Origin)
+			}
+			b.names[k] = d
+		}
+	}
+	b.defined[key] = d
+	b.raw = append(b.raw, d)
+	return nil
+}

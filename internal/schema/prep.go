@@ -1,0 +1,297 @@
+package schema
+
+import (
+	"bytes"
+	"errors"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+
+	"portolan/ldap"
+)
+
+// String preparation (RFC 4518): transcode, map, normalise, prohibit, check bidi (which does nothing), and the handling
+// of insignificant characters.
+//
+// RFC 4518 rests on the tables of Unicode 3.2. They would refuse every character that came later, so the tables used
+// here are those of UnicodeVersion: the mapped-to-nothing and space classes are the ones RFC 4518 lists, case folding
+// is the full folding of Unicode closed under NFKC (what table B.2 of RFC 3454 is for version 3.2), and "unassigned"
+// means unassigned in that version.
+
+// UnicodeVersion is the version of the tables that keys depend on. Keys made with another version may differ for text
+// that is not ASCII, so what keeps keys on disk keeps this beside them.
+const UnicodeVersion = norm.Version
+
+var (
+	errUTF8       = errors.New("the text is not UTF-8")
+	errProhibited = errors.New("the text has a code point that is unassigned, for private use or no character (RFC 4518 section 2.4)")
+)
+
+// appendMatch appends text prepared for an equality or ordering match. RFC 4518 section 2.6.1 has it begin and end with
+// a space and doubles the spaces inside; here the outer ones are left out and the inner ones single, which makes the
+// same strings equal and the key readable. Text that has nothing but spaces becomes one space.
+func appendMatch(dst, text []byte, foldCase bool) ([]byte, error) {
+	start := len(dst)
+	pending := false
+	for _, c := range text {
+		switch {
+		case c >= utf8.RuneSelf:
+			prepared, err := prepare(text, foldCase)
+			if err != nil {
+				return dst[:start], err
+			}
+			return squeeze(dst[:start], prepared), nil
+		case c == ' ' || c-'\t' < 5:
+			pending = true
+			continue
+		case c < ' ' || c == 0x7f:
+			continue
+		case foldCase && c-'A' < 26:
+			c += 'a' - 'A'
+		}
+		if pending && len(dst) > start {
+			dst = append(dst, ' ')
+		}
+		pending = false
+		dst = append(dst, c)
+	}
+	if len(dst) == start {
+		dst = append(dst, ' ')
+	}
+	return dst, nil
+}
+
+// squeeze appends prepared text with its spaces as appendMatch has them.
+func squeeze(dst, text []byte) []byte {
+	start := len(dst)
+	pending := false
+	for i, c := range text {
+		if c == ' ' && isSpaceAt(text, i) {
+			pending = true
+			continue
+		}
+		if pending && len(dst) > start {
+			dst = append(dst, ' ')
+		}
+		pending = false
+		dst = append(dst, c)
+	}
+	if len(dst) == start {
+		dst = append(dst, ' ')
+	}
+	return dst
+}
+
+// isSpaceAt reports whether the SPACE at i is one for RFC 4518 section 2.6.1: no combining mark follows it.
+func isSpaceAt(text []byte, i int) bool {
+	if i+1 == len(text) || text[i+1] < utf8.RuneSelf {
+		return true
+	}
+	r, _ := utf8.DecodeRune(text[i+1:])
+	return !unicode.Is(unicode.M, r)
+}
+
+// A place says what a text is in a substring match.
+type place uint8
+
+const (
+	wholeValue   = place(255)
+	initialPiece = place(ldap.SubInitial)
+	anyPiece     = place(ldap.SubAny)
+	finalPiece   = place(ldap.SubFinal)
+)
+
+// appendSubstring appends text prepared for a substring match, with spaces as in RFC 4518 section 2.6.1: a value begins
+// and ends with one and has two for each run inside, so that a piece that ends and one that begins with a space both
+// find theirs; a piece begins with one if it is the initial one or had any there, and likewise at its end.
+func appendSubstring(dst, text []byte, foldCase bool, at place) ([]byte, error) {
+	for _, c := range text {
+		if c >= utf8.RuneSelf || c < ' ' || c == 0x7f {
+			prepared, err := prepare(text, foldCase)
+			if err != nil {
+				return dst, err
+			}
+			text, foldCase = prepared, false
+			break
+		}
+	}
+	first, last := 0, len(text)
+	for first < last && text[first] == ' ' && isSpaceAt(text, first) {
+		first++
+	}
+	for last > first && text[last-1] == ' ' {
+		last--
+	}
+	if first == last {
+		if at == wholeValue {
+			return append(dst, "  "...), nil
+		}
+		return append(dst, ' '), nil
+	}
+	if first > 0 || at == wholeValue || at == initialPiece {
+		dst = append(dst, ' ')
+	}
+	pending := false
+	for i := first; i < last; i++ {
+		c := text[i]
+		if c == ' ' && isSpaceAt(text, i) {
+			pending = true
+			continue
+		}
+		if pending {
+			dst = append(dst, ' ', ' ')
+			pending = false
+		}
+		if foldCase && c-'A' < 26 {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	if last < len(text) || at == wholeValue || at == finalPiece {
+		dst = append(dst, ' ')
+	}
+	return dst, nil
+}
+
+// appendWithout appends text prepared with all spaces removed, and all hyphens where told so: RFC 4518 sections 2.6.2
+// (numeric strings) and 2.6.3 (telephone numbers).
+func appendWithout(dst, text []byte, hyphens bool) ([]byte, error) {
+	start := len(dst)
+	for _, c := range text {
+		switch {
+		case c >= utf8.RuneSelf:
+			prepared, err := prepare(text, true)
+			if err != nil {
+				return dst[:start], err
+			}
+			return strip(dst[:start], prepared, hyphens), nil
+		case c <= ' ' || c == 0x7f || c == '-' && hyphens:
+			continue
+		case c-'A' < 26:
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst, nil
+}
+
+func strip(dst, text []byte, hyphens bool) []byte {
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRune(text[i:])
+		if !(r == ' ' && isSpaceAt(text, i) || hyphens && isHyphen(r)) {
+			dst = append(dst, text[i:i+n]...)
+		}
+		i += n
+	}
+	return dst
+}
+
+// isHyphen lists the hyphens of RFC 4518 section 2.6.3 that are left after NFKC, and those before it.
+func isHyphen(r rune) bool {
+	switch r {
+	case '-', 0x058A, 0x2010, 0x2011, 0x2212, 0xFE63, 0xFF0D:
+		return true
+	}
+	return false
+}
+
+// prepare does the steps of RFC 4518 sections 2.1 to 2.5 on any text.
+func prepare(text []byte, foldCase bool) ([]byte, error) {
+	if !utf8.Valid(text) {
+		return nil, errUTF8
+	}
+	out := mapCodePoints(make([]byte, 0, len(text)+8), text)
+	if foldCase {
+		out = foldAll(out)
+	} else {
+		out = norm.NFKC.Bytes(out)
+	}
+	for i := 0; i < len(out); {
+		r, n := utf8.DecodeRune(out[i:])
+		if r >= utf8.RuneSelf && prohibited(r) {
+			return nil, errProhibited
+		}
+		i += n
+	}
+	return out, nil
+}
+
+// foldAll folds case and normalises until neither changes anything, which for nearly all text is after one round.
+func foldAll(text []byte) []byte {
+	caser := cases.Fold()
+	// Decomposing first lets the folding see letters below combining marks that NFKC will reorder.
+	out := norm.NFKC.Bytes(caser.Bytes(norm.NFD.Bytes(text)))
+	for range 4 {
+		again := norm.NFKC.Bytes(caser.Bytes(norm.NFD.Bytes(out)))
+		if bytes.Equal(again, out) {
+			break
+		}
+		out = again
+	}
+	return out
+}
+
+// mapCodePoints is the mapping of RFC 4518 section 2.2 without case.
+func mapCodePoints(dst, text []byte) []byte {
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRune(text[i:])
+		switch mapping(r) {
+		case toSpace:
+			dst = append(dst, ' ')
+		case toItself:
+			dst = append(dst, text[i:i+n]...)
+		}
+		i += n
+	}
+	return dst
+}
+
+type mapped uint8
+
+const (
+	toItself mapped = iota
+	toNothing
+	toSpace
+)
+
+// mapping says what RFC 4518 section 2.2 makes of a code point.
+func mapping(r rune) mapped {
+	switch {
+	case r == ' ' || r > ' ' && r < 0x7f:
+		return toItself
+	case r >= '\t' && r <= '\r' || r == 0x85:
+		return toSpace
+	case r < 0xA0:
+		return toNothing // the other controls
+	case r == 0xAD || r == 0x1806 || r == 0x034F, // soft hyphens, combining grapheme joiner
+		r >= 0x180B && r <= 0x180D || r >= 0xFE00 && r <= 0xFE0F, // variation selectors
+		r == 0xFFFC, // object replacement
+		r == 0x06DD || r == 0x070F || r == 0x180E,
+		r >= 0x200C && r <= 0x200F || r >= 0x202A && r <= 0x202E,
+		r >= 0x2060 && r <= 0x2063 || r >= 0x206A && r <= 0x206F,
+		r == 0xFEFF || r >= 0xFFF9 && r <= 0xFFFB,
+		r >= 0x1D173 && r <= 0x1D17A,
+		r == 0xE0001 || r >= 0xE0020 && r <= 0xE007F,
+		r == 0x200B: // zero width space
+		return toNothing
+	case unicode.Is(unicode.Z, r):
+		return toSpace
+	}
+	return toItself
+}
+
+// prohibited reports whether RFC 4518 section 2.4 refuses a code point: unassigned, private use, no character, what
+// changes display, and the replacement character.
+func prohibited(r rune) bool {
+	switch {
+	case r == utf8.RuneError, r == 0x0340, r == 0x0341:
+		return true
+	case r >= 0xFDD0 && r <= 0xFDEF, r&0xFFFE == 0xFFFE:
+		return true
+	case unicode.Is(unicode.Co, r):
+		return true
+	}
+	return !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z, unicode.Cc, unicode.Cf)
+}
