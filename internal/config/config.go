@@ -57,9 +57,9 @@ type Listen struct {
 	Place `toml:"-"`
 	URL   string `toml:"url"`
 	// Allow empty means every address; Deny wins over Allow. Prefixes are masked, IPv4 never in IPv6 form.
-	Allow             []netip.Prefix `toml:"allow"`
-	Deny              []netip.Prefix `toml:"deny"`
-	ProxyProtocolFrom []netip.Prefix `toml:"proxy_protocol_from"`
+	Allow             []netip.Prefix `toml:"allow,one"`
+	Deny              []netip.Prefix `toml:"deny,one"`
+	ProxyProtocolFrom []netip.Prefix `toml:"proxy_protocol_from,one"`
 }
 
 // TLS holds the server's certificate. Empty CertFile and KeyFile mean that the server has no TLS at all.

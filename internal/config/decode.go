@@ -336,9 +336,11 @@ func quoted(words []string) string {
 }
 
 func (d *decoder) duration(n *node, v reflect.Value, path string, f field) {
-	s, ok := d.text(n, path, `a duration in quotes, such as "30s", "5m" or "30d"`)
-	if !ok {
-		return
+	s := n.text
+	if n.kind != kindInteger || s != "0" { // 0 needs no unit and so no quotes
+		if _, ok := d.text(n, path, `a duration in quotes, such as "30s", "5m" or "30d"`); !ok {
+			return
+		}
 	}
 	x, err := ParseDuration(s)
 	if err != nil {

@@ -69,9 +69,9 @@ func sections() []Section {
 		}},
 		{Table: "security", Doc: "The defaults are the secure ones; `portolan posture` lists what differs from them.", Keys: []Key{
 			{Name: "require_tls", Default: `"non-loopback"`, Example: `"always"`, Reload: true, Template: true,
-				Doc: "When a request needs TLS; without it only the root DSE, StartTLS, WhoAmI, abandon, cancel and unbind are answered. non-loopback exempts connections that begin and end on this host, and ldapi; always exempts ldapi only; never lets passwords travel in clear text."},
+				Doc: "When a request needs TLS; without it only the root DSE, StartTLS, WhoAmI, abandon, cancel and unbind are answered. \"non-loopback\" exempts connections that begin and end on this host, and ldapi; \"always\" exempts ldapi only; with \"never\" nothing needs TLS and passwords may travel in clear text."},
 			{Name: "anonymous", Default: `"rootdse"`, Example: `"read"`, Reload: true, Template: true,
-				Doc: "What a client may do that has not authenticated. rootdse: read the root DSE, StartTLS and WhoAmI. read: search and compare as far as access rules let it."},
+				Doc: "What a client may do that has not authenticated. \"rootdse\": read the root DSE, StartTLS and WhoAmI. \"read\": search and compare as well, as far as access rules let it."},
 			{Name: "builtin_access", Default: `true`, Example: `false`, Reload: true,
 				Doc: "Whether the built-in access rules (the set named default) are active besides those of the file."},
 		}},
@@ -166,7 +166,7 @@ func sections() []Section {
 			{Name: "files", Default: `[]`, Example: `["/etc/portolan/local.schema"]`,
 				Doc: "Schema files, read in this order: the notation of RFC 4512, slapd .schema files, or cn=config LDIF."},
 			{Name: "rfc2307", Default: `"bis"`, Example: `"nis"`,
-				Doc: "Which posixGroup: bis, where a group can be posixGroup and groupOfNames at once, or nis, as RFC 2307 has it."},
+				Doc: "Which posixGroup: \"bis\", where a group can be posixGroup and groupOfNames at once, or \"nis\", as RFC 2307 has it."},
 		}},
 		{Table: "store", Doc: "Memory for caches. Both fill only as far as there is data.", Keys: []Key{
 			{Name: "entry_cache", Default: `"96MiB"`, Example: `"1GiB"`,
