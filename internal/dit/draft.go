@@ -385,3 +385,16 @@ func valueError(desc schema.Description, i int, err error) error {
 	}
 	return ldap.Errorf(ldap.InvalidAttributeSyntax, "%s: value #%s: %v", desc, strconv.Itoa(i), err)
 }
+
+// Has reports whether the attribute of exactly this description has a value, by its equality rule.
+func (d *Draft) Has(s *schema.Schema, desc schema.Description, value []byte) (bool, error) {
+	a := d.Attr(desc)
+	if a == nil {
+		return false, nil
+	}
+	key, err := equalityKey(s, desc.Type, nil, value)
+	if err != nil {
+		return false, nil
+	}
+	return a.has(s, key)
+}

@@ -330,3 +330,28 @@ func (e *Entry) IsA(s *schema.Schema, class *schema.ObjectClass) bool {
 		}
 	}
 }
+
+// draftView shows a draft to the schema's check.
+type draftView struct{ d *Draft }
+
+func (v draftView) EachClass(yield func(name []byte) bool) {
+	for i := range v.d.Attrs {
+		a := &v.d.Attrs[i]
+		if len(a.Desc.Type.Names) == 0 || a.Desc.Type.Names[0] != "objectClass" {
+			continue
+		}
+		for _, value := range a.Values {
+			if !yield(value) {
+				return
+			}
+		}
+	}
+}
+
+func (v draftView) EachAttribute(yield func(d schema.Description, values int) bool) {
+	for i := range v.d.Attrs {
+		if !yield(v.d.Attrs[i].Desc, v.d.Attrs[i].count()) {
+			return
+		}
+	}
+}

@@ -40,6 +40,10 @@ type Conn struct {
 	// Loopback says that the effective client and the local address are both loopback, or the transport is Unix.
 	Loopback bool
 
+	// Exchange is the SASL exchange between two steps of one bind. Binds of a connection are serial, so that it needs no
+	// lock; it is the engine's, and the session leaves it alone while it makes the connection anonymous for the next step.
+	Exchange any
+
 	// Session is the part of the session that handlers may call.
 	Session SessionPort
 

@@ -1,0 +1,201 @@
+package engine
+
+import (
+	"context"
+
+	"portolan/internal/dit"
+	"portolan/internal/store"
+	"portolan/ldap"
+)
+
+// aliasWalk finds the aliases and referral objects that a filter would not find: both act on a search whether or not
+// they match its filter (RFC 4511 section 4.5.3 and 4.5.1.3). A directory without any pays two index look-ups.
+type aliasWalk struct {
+	s         *search
+	aliases   *dit.IDSet // nil when aliases are not to be dereferenced
+	referrals *dit.IDSet // nil when there are none to report
+	bases     map[dit.ID]bool
+	seen      *dit.IDSet // entries offered already; nil while only one base is searched
+}
+
+// newAliasWalk returns nil when there is nothing to walk for.
+func (s *search) newAliasWalk(deref bool) (*aliasWalk, error) {
+	w := &aliasWalk{s: s}
+	known := &s.schema.Known
+	find := func(class string) (*dit.IDSet, error) {
+		key, err := s.schema.EqualityKey(known.ObjectClass, nil, []byte(class))
+		if err != nil {
+			return nil, err
+		}
+		set, err := s.view.Equal(known.ObjectClass, key)
+		if err != nil || set.IsEmpty() {
+			return nil, err
+		}
+		return set, nil
+	}
+	var err error
+	if deref {
+		if w.aliases, err = find("alias"); err != nil {
+			return nil, err
+		}
+	}
+	if !s.req.Search.ManageDsaIT {
+		if w.referrals, err = find("referral"); err != nil {
+			return nil, err
+		}
+	}
+	if w.aliases == nil && w.referrals == nil {
+		return nil, nil
+	}
+	w.bases = make(map[dit.ID]bool)
+	return w, nil
+}
+
+// within sends the continuation references beneath a base and returns the further bases that its aliases lead to. An
+// alias that leads nowhere or in a circle is passed over: one broken alias must not stop the searches of a whole tree.
+func (w *aliasWalk) within(ctx context.Context, base dit.ID, scope ldap.Scope) ([]dit.ID, error) {
+	s := w.s
+	w.bases[base] = true
+	if scope == ldap.ScopeBase {
+		return nil, nil
+	}
+	inScope := func(e *dit.Entry) (bool, error) {
+		if scope == ldap.ScopeOne {
+			return e.Parent == base, nil
+		}
+		if scope == ldap.ScopeSubordinate && e.ID == base {
+			return false, nil
+		}
+		return s.view.Under(e, base)
+	}
+	if w.referrals != nil && s.req.Search.After == 0 {
+		for it := w.referrals.Iterator(); it.HasNext(); {
+			id := dit.ID(it.Next())
+			e, err := s.view.Get(id)
+			if err != nil {
+				return nil, err
+			}
+			if e == nil {
+				continue
+			}
+			if in, err := inScope(e); err != nil {
+				return nil, err
+			} else if in && w.first(id) {
+				if _, err := s.offer(ctx, e, false); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	if w.aliases == nil {
+		return nil, nil
+	}
+	var more []dit.ID
+	for it := w.aliases.Iterator(); it.HasNext(); {
+		e, err := s.view.Get(dit.ID(it.Next()))
+		if err != nil {
+			return nil, err
+		}
+		if e == nil {
+			continue
+		}
+		if in, err := inScope(e); err != nil {
+			return nil, err
+		} else if !in {
+			continue
+		}
+		// The alias itself is not a result: it stands for its target.
+		w.first(e.ID)
+		norm, err := aliasTarget(s.view, e)
+		if err != nil {
+			continue
+		}
+		target, err := s.e.find(s.view, []byte(norm), s.rights, findOptions{deref: true, manage: true})
+		if err != nil {
+			if ldap.CodeOf(err) == ldap.Other {
+				return nil, err
+			}
+			continue
+		}
+		if !w.bases[target.ID] {
+			w.bases[target.ID] = true
+			more = append(more, target.ID)
+		}
+	}
+	return more, nil
+}
+
+// first reports whether an entry is met for the first time in this search.
+func (w *aliasWalk) first(id dit.ID) bool {
+	if w.seen == nil {
+		w.seen = &dit.IDSet{}
+	}
+	return w.seen.CheckedAdd(uint64(id))
+}
+
+// inChain decides the transitive rule for one entry: is the entry's attribute, followed through the directory, leading to
+// the asserted name?
+func (s *search) inChain(entry *dit.Entry, n *dit.Node) (dit.Truth, error) {
+	set, confidence, err := s.planInChain(n)
+	if err != nil || confidence == dit.All {
+		return dit.Undefined, err
+	}
+	if set.Contains(uint64(entry.ID)) {
+		return dit.True, nil
+	}
+	return dit.False, nil
+}
+
+// planInChain returns all entries from which the asserted name is reached over values of the attribute, following the
+// equality index backwards. Steps over entries whose attribute the searcher may not search do not count.
+func (s *search) planInChain(n *dit.Node) (*dit.IDSet, dit.Confidence, error) {
+	t := n.Desc.Type
+	if t == nil || t.Equality == nil {
+		return nil, dit.All, nil
+	}
+	if view := s.views.of(t); view != nil && view.Match != nil {
+		return view.Match(s.view, n, s.see)
+	}
+	reached := &dit.IDSet{}
+	todo := [][]byte{n.Key}
+	for len(todo) > 0 {
+		key := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		set, err := s.view.Equal(t, key)
+		if err != nil {
+			return nil, dit.All, s.notIndexed(err)
+		}
+		for it := set.Iterator(); it.HasNext(); {
+			id := it.Next()
+			if reached.Contains(id) {
+				continue
+			}
+			e, err := s.view.Get(dit.ID(id))
+			if err != nil {
+				return nil, dit.All, err
+			}
+			if e == nil || !s.see(e, t) {
+				continue
+			}
+			reached.Add(id)
+			name, err := s.view.Name(e)
+			if err != nil {
+				return nil, dit.All, err
+			}
+			next, err := t.Equality.ValueKey(s.schema, nil, []byte(name.Norm))
+			if err != nil {
+				return nil, dit.All, err
+			}
+			todo = append(todo, next)
+		}
+	}
+	return reached, dit.Exact, nil
+}
+
+// notIndexed makes an in-chain search over an attribute without an equality index a clear refusal.
+func (s *search) notIndexed(err error) error {
+	if err == store.ErrNotIndexed {
+		return ldap.Errorf(ldap.UnwillingToPerform, "the in-chain rule needs an equality index on the attribute")
+	}
+	return err
+}

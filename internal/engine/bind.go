@@ -1,0 +1,307 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"portolan/internal/credential"
+	"portolan/internal/dit"
+	"portolan/internal/op"
+	"portolan/internal/schema"
+	"portolan/internal/store"
+	"portolan/ldap"
+)
+
+// bind performs RFC 4511 section 4.2 and RFC 4513 section 5. The session has made the connection anonymous already;
+// whatever fails here leaves it so.
+func (e *Engine) bind(ctx context.Context, req *op.Request, m *ldap.BindRequest, set *Settings) error {
+	if m.Version != 3 {
+		return ldap.Errorf(ldap.ProtocolError, "LDAP version %d is not supported: this server speaks version 3", m.Version)
+	}
+	switch m.Auth {
+	case ldap.AuthSimple:
+		req.Conn.Exchange = nil
+		return e.simpleBind(ctx, req, m, set)
+	case ldap.AuthSASL:
+		return e.saslBind(ctx, req, m, set)
+	}
+	return ldap.Errorf(ldap.AuthMethodNotSupported, "only simple and SASL authentication are supported")
+}
+
+// errCredentials is the one answer to every failed authentication: who does not know the password learns nothing else.
+func errCredentials(cause string) *ldap.Error {
+	return ldap.Errorf(ldap.InvalidCredentials, "").Because(errors.New(cause))
+}
+
+func (e *Engine) simpleBind(ctx context.Context, req *op.Request, m *ldap.BindRequest, set *Settings) error {
+	switch {
+	case len(m.Name) == 0 && len(m.Password) == 0:
+		return nil // anonymous
+	case len(m.Name) == 0:
+		return errCredentials("a password without a name")
+	case len(m.Password) == 0:
+		// RFC 4513 section 5.1.2: clients take the success of an unauthenticated bind for a right password.
+		return ldap.Errorf(ldap.UnwillingToPerform, "an empty password proves nothing: unauthenticated bind is not allowed")
+	}
+	norm, err := normalize(e.Schema(), m.Name)
+	if err != nil {
+		return err
+	}
+	id, err := e.Authenticate(ctx, req, norm, m.Password, "simple")
+	if err != nil {
+		return err
+	}
+	req.Conn.SetIdentity(id)
+	return nil
+}
+
+// Authenticate proves an identity by its password: for simple binds and for SASL mechanisms that show the password. The
+// name is canonical. All failures take the time of a hash and give invalidCredentials; busy says that the hashing pool
+// is full. The request is detached before anything is hashed.
+func (e *Engine) Authenticate(ctx context.Context, req *op.Request, norm string, password []byte, method string) (*op.Identity, error) {
+	set := e.Settings()
+	view := e.o.Store.View()
+	defer view.Close()
+	var (
+		outcome = op.BindOutcome{Password: password}
+		values  [][]byte
+		refusal error
+	)
+	if norm == set.Admin.Norm {
+		outcome.Name = set.Admin
+		outcome.Identity = &op.Identity{Name: set.Admin, Admin: true, Method: method}
+		if set.AdminStored != nil {
+			values = [][]byte{set.AdminStored}
+		}
+	} else {
+		entry, _, err := view.Lookup(norm)
+		if err != nil {
+			return nil, err
+		}
+		if entry != nil && !entry.Alias && !entry.Referral {
+			if outcome.Name, err = view.Name(entry); err != nil {
+				return nil, err
+			}
+			outcome.Entry = entry
+			outcome.Identity = &op.Identity{Name: outcome.Name, Entry: entry.ID, UUID: entry.UUID, Method: method}
+			values = passwordsOf(view, entry)
+			refusal = mayBind(view.Schema(), entry, req.Conn)
+		}
+	}
+	index, err := e.verify(ctx, req, set, uuidOf(outcome.Entry), values, password)
+	switch {
+	case err != nil:
+		return nil, err
+	case index < 0 && outcome.Identity == nil:
+		outcome.Err = errCredentials("no such entry")
+	case index < 0 && len(values) == 0:
+		outcome.Err = errCredentials("the entry has no password")
+	case index < 0:
+		outcome.Err = errCredentials("wrong password")
+	case refusal != nil:
+		outcome.Err = refusal
+	}
+	for i := range e.o.Overlays {
+		if hook := e.o.Overlays[i].Bind; hook != nil {
+			if err := hook(ctx, req, &outcome); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if outcome.Err != nil {
+		return nil, outcome.Err
+	}
+	if outcome.Entry != nil {
+		e.rehash(req, set, outcome.Entry, values[index], password)
+	}
+	return outcome.Identity, nil
+}
+
+// uuidOf is the identity under which verified passwords are remembered; the admin's is zero.
+func uuidOf(entry *dit.Entry) (id [16]byte) {
+	if entry != nil {
+		id = entry.UUID
+	}
+	return id
+}
+
+// mayBind refuses accounts that are disabled or may not be used from where the client is. The answer to the client is
+// that of a wrong password.
+func mayBind(s *schema.Schema, entry *dit.Entry, c *op.Conn) error {
+	if string(entry.First(schema.Description{Type: s.Known.PortolanAccountDisabled})) == "TRUE" {
+		return errCredentials("the account is disabled")
+	}
+	slot := entry.Shape().FindType(s.Known.PortolanAllowedFrom)
+	if slot < 0 || c.Transport == op.Unix {
+		return nil
+	}
+	for v := entry.Values(slot); ; {
+		value, ok := v.Next()
+		if !ok {
+			return errCredentials("the account may not be used from this address")
+		}
+		if network, err := netip.ParsePrefix(string(value)); err == nil && network.Contains(c.Remote.Addr().Unmap()) {
+			return nil
+		}
+	}
+}
+
+// passwordsOf returns the values of userPassword, its subtypes and options included.
+func passwordsOf(view *store.View, entry *dit.Entry) [][]byte {
+	var out [][]byte
+	want := schema.Description{Type: view.Schema().Known.UserPassword}
+	for slot, d := range entry.Shape().Slots {
+		if !want.Contains(d) {
+			continue
+		}
+		for v := entry.Values(slot); ; {
+			value, ok := v.Next()
+			if !ok {
+				break
+			}
+			out = append(out, value)
+		}
+	}
+	return out
+}
+
+// verify finds the stored value that the password matches; -1 for none. Passwords that were right before are recognised
+// without a hash; everything else is hashed in the pool, and failures cost the same whatever their reason.
+func (e *Engine) verify(ctx context.Context, req *op.Request, set *Settings, uuid [16]byte, values [][]byte, password []byte) (int, error) {
+	for i, stored := range values {
+		if e.o.Verified.Hit(uuid, stored, set.PolicyVersion, password) {
+			return i, nil
+		}
+	}
+	ctx = req.Detach(ctx)
+	var result credential.Result
+	job := credential.Job{Class: credential.Normal, Source: sourceOf(req.Conn)}
+	if err := e.o.Hashing.Do(ctx, job, func() { result = set.Passwords.Check(values, password) }); err != nil {
+		if ctx.Err() != nil {
+			return -1, ctx.Err()
+		}
+		return -1, ldap.Errorf(ldap.Busy, "too many passwords are being checked: try again later").Because(err)
+	}
+	if result.Err != nil {
+		e.o.Log.Warn("a stored password cannot be read", "uuid", uuid, "error", result.Err)
+	}
+	if result.OK() {
+		e.o.Verified.Add(uuid, values[result.Index], set.PolicyVersion, password)
+	}
+	return result.Index, nil
+}
+
+// sourceOf is whom a client shares its turn in the hashing pool with.
+func sourceOf(c *op.Conn) string {
+	addr := c.Remote.Addr().Unmap()
+	if !addr.IsValid() {
+		return "local"
+	}
+	bits := 32
+	if addr.Is6() {
+		bits = 64
+	}
+	network, err := addr.Prefix(bits)
+	if err != nil {
+		return "local"
+	}
+	return network.String()
+}
+
+// exchange is a SASL exchange between two steps.
+type exchange struct {
+	mechanism string
+	step      op.Exchange
+}
+
+// saslBind takes one step of a SASL exchange (RFC 4511 section 4.2.1, RFC 4513 section 5.2).
+func (e *Engine) saslBind(ctx context.Context, req *op.Request, m *ldap.BindRequest, set *Settings) error {
+	state, _ := req.Conn.Exchange.(*exchange)
+	// It is used up here and put back if it goes on: whatever fails ends it.
+	req.Conn.Exchange = nil
+	if state == nil || state.mechanism != string(m.Mechanism) {
+		mechanism := e.mechanisms[string(m.Mechanism)]
+		if mechanism == nil || !mechanism.Allowed(req.Conn) {
+			return ldap.Errorf(ldap.AuthMethodNotSupported, "SASL mechanism %q is not available on this connection", clip(m.Mechanism))
+		}
+		step, err := mechanism.Start(req)
+		if err != nil {
+			return err
+		}
+		state = &exchange{mechanism: mechanism.Name, step: step}
+	}
+	var creds []byte
+	if m.HasCreds {
+		creds = m.Credentials
+		if creds == nil {
+			creds = []byte{}
+		}
+	}
+	challenge, who, err := state.step.Step(ctx, req, creds)
+	if err != nil {
+		return err
+	}
+	req.Reply.SASLCreds, req.Reply.HasSASLCreds = challenge, challenge != nil
+	if who == nil {
+		req.Conn.Exchange = state
+		req.Reply.Code = ldap.SASLBindInProgress
+		return nil
+	}
+	if who.IsAnonymous() {
+		return nil
+	}
+	if who.Entry != 0 {
+		if err := e.admit(ctx, req, who); err != nil {
+			return err
+		}
+	}
+	req.Conn.SetIdentity(who)
+	return nil
+}
+
+// admit asks for an identity that a mechanism proved without a password here what a password bind asks: is the account
+// in force, and do the overlays agree.
+func (e *Engine) admit(ctx context.Context, req *op.Request, who *op.Identity) error {
+	if who.Method == "PLAIN" {
+		return nil // it went through Authenticate
+	}
+	view := e.o.Store.View()
+	defer view.Close()
+	entry, err := view.Get(who.Entry)
+	if err != nil {
+		return err
+	}
+	if entry == nil {
+		return errCredentials("the entry is gone")
+	}
+	outcome := op.BindOutcome{Entry: entry, Name: who.Name, Identity: who, Err: mayBind(view.Schema(), entry, req.Conn)}
+	for i := range e.o.Overlays {
+		if hook := e.o.Overlays[i].Bind; hook != nil {
+			if err := hook(ctx, req, &outcome); err != nil {
+				return err
+			}
+		}
+	}
+	*who = *outcome.Identity
+	return outcome.Err
+}
+
+// Identify returns the identity of an entry, for mechanisms and authorization identities; nil where there is none.
+func (e *Engine) Identify(norm, method string) (*op.Identity, error) {
+	set := e.Settings()
+	if norm == set.Admin.Norm {
+		return &op.Identity{Name: set.Admin, Admin: true, Method: method}, nil
+	}
+	view := e.o.Store.View()
+	defer view.Close()
+	entry, _, err := view.Lookup(norm)
+	if err != nil || entry == nil {
+		return nil, err
+	}
+	name, err := view.Name(entry)
+	if err != nil {
+		return nil, err
+	}
+	return &op.Identity{Name: name, Entry: entry.ID, UUID: entry.UUID, Method: method}, nil
+}

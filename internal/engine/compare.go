@@ -1,0 +1,129 @@
+package engine
+
+import (
+	"bytes"
+
+	"portolan/internal/access"
+	"portolan/internal/dit"
+	"portolan/internal/op"
+	"portolan/internal/schema"
+	"portolan/ldap"
+)
+
+// compare performs RFC 4511 section 4.10. What may not be compared is as good as absent.
+func (e *Engine) compare(req *op.Request, m *ldap.CompareRequest, set *Settings) error {
+	s := e.searches.get()
+	defer e.searches.put(s)
+	s.begin(e, req, &ldap.SearchRequest{}, nil, set)
+	defer s.view.Close()
+	desc, err := s.schema.Describe(m.Attr)
+	if err != nil || desc.Type == nil {
+		return ldap.Errorf(ldap.UndefinedAttributeType, "%q: attribute type undefined", clip(m.Attr))
+	}
+	entry, err := s.comparand(req, m)
+	if err != nil {
+		return err
+	}
+	if desc.Type.Equality == nil {
+		return ldap.Errorf(ldap.InappropriateMatching, "%s: has no equality rule", desc)
+	}
+	name := s.target.Name
+	if s.target.Entry == nil {
+		if name, err = s.view.Name(entry); err != nil {
+			return err
+		}
+		s.target = access.Target{Entry: entry, Name: name}
+		s.slots = s.rights.Slots(&s.target)
+	}
+	found, present := false, false
+	match, err := s.equals(desc.Type, m.Value)
+	if err != nil {
+		return err
+	}
+	for slot, have := range entry.Shape().Slots {
+		if !desc.Contains(have) || !s.slots.All && !s.slots.Compare.Has(slot) {
+			continue
+		}
+		present = true
+		there, err := s.slotHas(entry, slot, desc.Type, m.Value, match)
+		if err != nil {
+			return err
+		}
+		found = found || there
+	}
+	if view := s.views.of(desc.Type); view != nil && desc.Options == "" && (s.slots.All || s.rights.AttrRights(&s.target, desc)&access.Compare != 0) {
+		if err := view.Values(s.view, entry, desc.Type, s.see, func(value []byte) bool {
+			present = true
+			found = found || match(value)
+			return !found
+		}); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !present:
+		return ldap.Errorf(ldap.NoSuchAttribute, "%s: no such attribute in the entry", desc)
+	case found:
+		req.Reply.Code = ldap.CompareTrue
+	default:
+		req.Reply.Code = ldap.CompareFalse
+	}
+	return nil
+}
+
+// comparand finds the entry of a compare, special entries included.
+func (s *search) comparand(req *op.Request, m *ldap.CompareRequest) (*dit.Entry, error) {
+	norm, err := normalize(s.schema, m.Entry)
+	if err != nil {
+		return nil, err
+	}
+	if special := s.e.special[norm]; special != nil && (special.Open || !req.Identity.IsAnonymous()) {
+		entry, err := special.entry(s.schema, req.Conn)
+		s.target = access.Target{Entry: entry, Name: dit.Name{DN: special.DN, Norm: special.Norm}}
+		s.slots = &access.SlotRights{All: true}
+		return entry, err
+	}
+	return s.e.find(s.view, m.Entry, s.rights, findOptions{manage: req.Search.ManageDsaIT})
+}
+
+// equals returns the comparison with an assertion value.
+func (s *search) equals(t *schema.AttributeType, assertion []byte) (func(value []byte) bool, error) {
+	rule := t.Equality
+	if rule.Match != nil {
+		return func(value []byte) bool {
+			ok, err := rule.Match(s.schema, value, assertion)
+			return ok && err == nil
+		}, nil
+	}
+	key, err := rule.AssertionKey(s.schema, nil, assertion)
+	if err != nil {
+		return nil, ldap.Errorf(ldap.InvalidAttributeSyntax, "%s: the assertion value is not valid: %v", t.Name(), err)
+	}
+	var scratch []byte
+	return func(value []byte) bool {
+		k, err := rule.ValueKey(s.schema, scratch[:0], value)
+		if err != nil {
+			return false
+		}
+		scratch = k
+		return bytes.Equal(k, key)
+	}, nil
+}
+
+// slotHas looks for the value in a slot; a large one is asked by key.
+func (s *search) slotHas(entry *dit.Entry, slot int, t *schema.AttributeType, assertion []byte, match func([]byte) bool) (bool, error) {
+	own := entry.Shape().Slots[slot].Type
+	if _, large := entry.Large(slot); large && own.Equality == t.Equality && t.Equality.Match == nil {
+		key, err := t.Equality.AssertionKey(s.schema, nil, assertion)
+		if err != nil {
+			return false, nil
+		}
+		return s.view.LargeHas(entry, slot, key)
+	}
+	found := false
+	err := s.eachValue(entry, slot, func(value []byte) bool {
+		found = match(value)
+		return !found
+	})
+	return found, err
+}

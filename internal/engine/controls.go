@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	"portolan/internal/op"
+	"portolan/ldap"
+)
+
+// attached is a control of a request, parsed.
+type attached struct {
+	*control
+	value any
+}
+
+// withControls parses the controls of a request, refuses what must be refused (RFC 4511 section 4.1.11), and runs the
+// operation inside them, in the order of the wired list whatever the order of the request.
+func (e *Engine) withControls(ctx context.Context, req *op.Request, perform func(context.Context) error) error {
+	var buf [8]attached
+	list := buf[:0]
+	tag := req.Op.Tag()
+	for i, c := range req.Controls {
+		known := e.controls[string(c.OID)]
+		if known == nil || !known.Applies(tag) {
+			// An abandon and an unbind have no response and never get here.
+			if c.Critical {
+				return ldap.Errorf(ldap.UnavailableCriticalExtension, "critical control %s is not available for this operation", clip(c.OID))
+			}
+			continue
+		}
+		for _, other := range req.Controls[:i] {
+			if bytes.Equal(other.OID, c.OID) {
+				return ldap.Errorf(ldap.ProtocolError, "control %s is there twice", clip(c.OID))
+			}
+		}
+		value, err := known.Parse(c)
+		if err != nil {
+			return err
+		}
+		list = append(list, attached{control: known, value: value})
+	}
+	slices.SortFunc(list, func(a, b attached) int { return a.order - b.order })
+	return runControls(ctx, req, list, perform)
+}
+
+func runControls(ctx context.Context, req *op.Request, list []attached, perform func(context.Context) error) error {
+	if len(list) == 0 {
+		return perform(ctx)
+	}
+	return list[0].Around(ctx, req, list[0].value, func(ctx context.Context) error {
+		return runControls(ctx, req, list[1:], perform)
+	})
+}
+
+// SupportedControls returns what supportedControl of the root DSE lists.
+func (e *Engine) SupportedControls() []string {
+	var out []string
+	for _, c := range e.o.Controls {
+		if !c.Unadvertised {
+			out = append(out, c.OID)
+		}
+	}
+	return out
+}
+
+// SupportedExtensions returns what supportedExtension of the root DSE lists.
+func (e *Engine) SupportedExtensions() []string {
+	var out []string
+	for _, x := range e.o.Extended {
+		if !x.ControlOnly {
+			out = append(out, x.OID)
+		}
+	}
+	return out
+}
+
+// SupportedMechanisms returns what supportedSASLMechanisms lists for a connection as it is now.
+func (e *Engine) SupportedMechanisms(c *op.Conn) []string {
+	var out []string
+	for _, m := range e.o.Mechanisms {
+		if m.Allowed(c) {
+			out = append(out, m.Name)
+		}
+	}
+	return out
+}

@@ -1,0 +1,247 @@
+// Package engine performs the operations of RFC 4511 over a store: bind, search, compare, add, delete, modify and
+// modifyDN, with access control, schema and password hashing called by name and everything optional hooked in where the
+// extension contract of package op says.
+//
+// An Engine serves any number of connections at once. What an operator may change while it runs is one immutable
+// Settings value behind an atomic pointer; an operation uses the one it found at its start.
+package engine
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"portolan/internal/access"
+	"portolan/internal/credential"
+	"portolan/internal/dit"
+	"portolan/internal/op"
+	"portolan/internal/schema"
+	"portolan/internal/store"
+	"portolan/ldap"
+)
+
+// Options are what an Engine is made of. All fields are constant afterwards.
+type Options struct {
+	Store      *store.Store
+	Overlays   []op.Overlay
+	Controls   []op.Control
+	Extended   []op.Extended
+	Mechanisms []op.Mechanism
+	Special    []Special
+	// Hashing runs password hashes, Verified remembers passwords that were right.
+	Hashing  *credential.Pool
+	Verified *credential.Cache
+	Now      func() time.Time
+	Rand     io.Reader
+	Log      *slog.Logger
+}
+
+// Settings are what an operator may change while the server runs.
+type Settings struct {
+	Policy *access.Policy
+	// PolicyVersion goes into the keys of the verified-credential cache: raising it forgets all of them.
+	PolicyVersion uint64
+	Admin         dit.Name
+	// AdminSecret verifies the admin's password; nil: the admin cannot bind with a password.
+	AdminSecret *credential.Secret
+	// AdminStored is the stored form of AdminSecret, for the verified-credential cache.
+	AdminStored []byte
+	Passwords   credential.Params
+	RequireTLS  TLSPolicy
+	// AnonymousRead gives anonymous what the access rules give it; without it anonymous sees the root DSE and no more.
+	AnonymousRead bool
+	ReadOnly      bool
+	// ReadOnlyReferral, where set, is where writes are to be sent when ReadOnly is.
+	ReadOnlyReferral []string
+	// Limits returns the limits of an identity.
+	Limits func(id *op.Identity, inGroup func(groupNorm string) bool) op.Limits
+	// LargeThreshold is SealOptions.LargeThreshold.
+	LargeThreshold int
+}
+
+// TLSPolicy says when a connection must be protected.
+type TLSPolicy string
+
+// Values of TLSPolicy.
+const (
+	TLSAlways      TLSPolicy = "always"
+	TLSNonLoopback TLSPolicy = "non-loopback"
+	TLSNever       TLSPolicy = "never"
+)
+
+// Engine is the innermost Handler.
+type Engine struct {
+	o        Options
+	settings atomic.Pointer[Settings]
+
+	controls   map[string]*control
+	extended   map[string]*op.Extended
+	mechanisms map[string]*op.Mechanism
+	special    map[string]*Special
+	viewTable  atomic.Pointer[viewSet]
+	members    membership
+	searches   searchPool
+}
+
+// control is a wired control with its place in the running order.
+type control struct {
+	op.Control
+	order int
+}
+
+// New returns an Engine; o.Store must be open.
+func New(o Options, s *Settings) *Engine {
+	e := &Engine{
+		o:          o,
+		controls:   make(map[string]*control),
+		extended:   make(map[string]*op.Extended),
+		mechanisms: make(map[string]*op.Mechanism),
+		special:    make(map[string]*Special),
+	}
+	for i := range o.Controls {
+		e.controls[o.Controls[i].OID] = &control{Control: o.Controls[i], order: i}
+	}
+	for i := range o.Extended {
+		e.extended[o.Extended[i].OID] = &o.Extended[i]
+	}
+	for i := range o.Mechanisms {
+		e.mechanisms[o.Mechanisms[i].Name] = &o.Mechanisms[i]
+	}
+	for i := range o.Special {
+		e.special[o.Special[i].Norm] = &o.Special[i]
+	}
+	e.viewTable.Store(newViewSet(e, o.Overlays))
+	e.members.init(o.Store)
+	e.settings.Store(s)
+	return e
+}
+
+// Set replaces the settings for the operations that begin from now on.
+func (e *Engine) Set(s *Settings) { e.settings.Store(s) }
+
+// Settings returns the settings in force. They are not to be changed.
+func (e *Engine) Settings() *Settings { return e.settings.Load() }
+
+// Schema returns the schema in force.
+func (e *Engine) Schema() *schema.Schema { return e.o.Store.Shapes().Schema }
+
+// Serve implements op.Handler.
+func (e *Engine) Serve(ctx context.Context, req *op.Request, w op.Writer) error {
+	set := e.Settings()
+	if req.Identity == nil {
+		req.Identity = req.Conn.Identity()
+	}
+	if err := e.gate(req, set); err != nil {
+		return err
+	}
+	req.Limits = set.Limits(req.Identity, e.members.inGroup(e, req.Identity))
+	if len(req.Controls) == 0 {
+		return e.perform(ctx, req, w, set)
+	}
+	return e.withControls(ctx, req, func(ctx context.Context) error { return e.perform(ctx, req, w, set) })
+}
+
+func (e *Engine) perform(ctx context.Context, req *op.Request, w op.Writer, set *Settings) error {
+	switch m := req.Op.(type) {
+	case *ldap.SearchRequest:
+		return e.search(ctx, req, m, w, set)
+	case *ldap.BindRequest:
+		return e.bind(ctx, req, m, set)
+	case *ldap.CompareRequest:
+		return e.compare(req, m, set)
+	case *ldap.ModifyRequest:
+		return e.modify(ctx, req, m, set)
+	case *ldap.AddRequest:
+		return e.add(ctx, req, m, set)
+	case *ldap.DelRequest:
+		return e.delete(ctx, req, m, set)
+	case *ldap.ModifyDNRequest:
+		return e.modifyDN(ctx, req, m, set)
+	case *ldap.ExtendedRequest:
+		return e.extend(ctx, req, m, w)
+	}
+	return ldap.Errorf(ldap.ProtocolError, "this is not a request that a server performs")
+}
+
+// gate refuses what the state of the connection does not allow, before anything is looked at.
+func (e *Engine) gate(req *op.Request, set *Settings) error {
+	exempt := e.exempt(req)
+	if !exempt && !e.confidential(req.Conn, set) {
+		return ldap.Errorf(ldap.ConfidentialityRequired, "this server wants TLS here: use StartTLS or ldaps")
+	}
+	id := req.Identity
+	if id.Restricted && !exempt && !restrictedMay(req) {
+		return ldap.Errorf(ldap.InsufficientAccessRights, "the password must be changed before anything else")
+	}
+	if id.IsAnonymous() && !exempt && !set.AnonymousRead {
+		if _, bind := req.Op.(*ldap.BindRequest); !bind {
+			return ldap.Errorf(ldap.InsufficientAccessRights, "anonymous clients may read the root DSE only: bind first")
+		}
+	}
+	return nil
+}
+
+// confidential reports whether the connection is protected as the settings demand.
+func (e *Engine) confidential(c *op.Conn, set *Settings) bool {
+	switch set.RequireTLS {
+	case TLSNever:
+		return true
+	case TLSAlways:
+		return c.TLS() != nil || c.Transport == op.Unix
+	}
+	return c.Protected()
+}
+
+// exempt names what anybody may do on any connection: read the root DSE by a base search, and the verbs that say so.
+// An anonymous bind carries no credential and changes nothing, so it is among them.
+func (e *Engine) exempt(req *op.Request) bool {
+	switch m := req.Op.(type) {
+	case *ldap.SearchRequest:
+		return len(m.Base) == 0 && m.Scope == ldap.ScopeBase
+	case *ldap.BindRequest:
+		return m.Auth == ldap.AuthSimple && len(m.Name) == 0 && len(m.Password) == 0
+	case *ldap.ExtendedRequest:
+		x := e.extended[string(m.Name)]
+		return x == nil || x.Anonymous
+	}
+	return false
+}
+
+// restrictedMay says what a session may do that must change its password first (draft-behera-ldap-password-policy
+// section 8.1): bind, password modify, and modify, which the engine narrows to the own password.
+func restrictedMay(req *op.Request) bool {
+	switch m := req.Op.(type) {
+	case *ldap.BindRequest, *ldap.ModifyRequest:
+		return true
+	case *ldap.ExtendedRequest:
+		return string(m.Name) == passwordModifyOID
+	}
+	return false
+}
+
+// passwordModifyOID is RFC 3062.
+const passwordModifyOID = "1.3.6.1.4.1.4203.1.11.1"
+
+// extend serves an extended operation (RFC 4511 section 4.12).
+func (e *Engine) extend(ctx context.Context, req *op.Request, m *ldap.ExtendedRequest, w op.Writer) error {
+	x := e.extended[string(m.Name)]
+	if x == nil || (x.ControlOnly && !req.Conn.Control) {
+		return ldap.Errorf(ldap.ProtocolError, "extended operation %q is not supported here", clip(m.Name))
+	}
+	return x.Handle(ctx, req, m.Value, m.HasValue, w)
+}
+
+// clip bounds what a diagnostic repeats of its input, and keeps it printable.
+func clip(b []byte) string {
+	const most = 64
+	out := make([]byte, 0, most)
+	for _, c := range b[:min(len(b), most)] {
+		if c < 0x20 || c > 0x7e {
+			c = '?'
+		}
+		out = append(out, c)
+	}
+	return string(out)
+}

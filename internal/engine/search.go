@@ -1,0 +1,356 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"portolan/internal/access"
+	"portolan/internal/dit"
+	"portolan/internal/op"
+	"portolan/internal/schema"
+	"portolan/internal/store"
+	"portolan/ldap"
+)
+
+// searchPool keeps search states between searches.
+type searchPool struct{ pool sync.Pool }
+
+// search is the state of one search. It is pooled: everything in it is valid for one operation only, but for memory that
+// is worth keeping.
+type search struct {
+	e      *Engine
+	req    *op.Request
+	m      *ldap.SearchRequest
+	w      op.Writer
+	set    *Settings
+	view   *store.View
+	schema *schema.Schema
+	views  *viewSet
+	rights *access.Evaluator
+
+	filter    dit.Filter
+	selection selection
+	candidate dit.Candidate
+	target    access.Target
+	slots     *access.SlotRights
+	deadline  time.Time
+	see       op.Visible
+
+	checked int // candidates since the clock was looked at
+}
+
+func (p *searchPool) get() *search {
+	if s, ok := p.pool.Get().(*search); ok {
+		return s
+	}
+	return &search{}
+}
+
+func (p *searchPool) put(s *search) {
+	s.req, s.m, s.w, s.set, s.view, s.rights, s.slots, s.see = nil, nil, nil, nil, nil, nil, nil, nil
+	s.candidate.Entry, s.target = nil, access.Target{}
+	p.pool.Put(s)
+}
+
+// search performs RFC 4511 section 4.5.
+func (e *Engine) search(ctx context.Context, req *op.Request, m *ldap.SearchRequest, w op.Writer, set *Settings) error {
+	s := e.searches.get()
+	defer e.searches.put(s)
+	s.begin(e, req, m, w, set)
+	defer s.view.Close()
+	if special := e.special[string(m.Base)]; special != nil || len(e.special) > 0 {
+		done, err := s.special(ctx)
+		if done {
+			return err
+		}
+	}
+	base, err := s.base()
+	if err != nil {
+		return err
+	}
+	req.Search.Filter = &s.filter
+	switch {
+	case base == nil && m.Scope == ldap.ScopeBase:
+		return s.noBase(nil)
+	case m.Scope == ldap.ScopeBase:
+		req.Trace.Plan = "base"
+		_, err = s.offer(ctx, base, true)
+		return err
+	}
+	return s.subtree(ctx, base)
+}
+
+// begin fills in what every search needs.
+func (s *search) begin(e *Engine, req *op.Request, m *ldap.SearchRequest, w op.Writer, set *Settings) {
+	s.e, s.req, s.m, s.w, s.set = e, req, m, w, set
+	s.view = e.o.Store.View()
+	s.schema = s.view.Schema()
+	s.views = e.views(s.schema)
+	s.rights = e.rights(req, set)
+	s.filter.Compile(s.schema, &m.Filter)
+	s.selection.compile(s.schema, s.views, m.Attributes)
+	s.checked = 0
+	limits := &req.Limits
+	if n := int(m.SizeLimit); n > 0 && (limits.Size == 0 || n < limits.Size) {
+		limits.Size = n
+	}
+	if d := time.Duration(m.TimeLimit) * time.Second; d > 0 && (limits.Time == 0 || d < limits.Time) {
+		limits.Time = d
+	}
+	s.deadline = time.Time{}
+	if limits.Time > 0 {
+		s.deadline = req.Start.Add(limits.Time)
+	}
+	if s.candidate.Schema == nil {
+		// These close over s, which is reused: they are made once.
+		s.candidate.May = func(slot int) bool { return s.slots.All || s.slots.Search.Has(slot) }
+		s.candidate.MayType = func(t *schema.AttributeType) bool {
+			return s.rights.AttrRights(&s.target, schema.Description{Type: t})&access.Search != 0
+		}
+		s.candidate.Virtual = func(entry *dit.Entry, t *schema.AttributeType, f func([]byte) bool) (bool, error) {
+			view := s.views.of(t)
+			if view == nil {
+				return false, nil
+			}
+			return true, view.Values(s.view, entry, t, s.see, f)
+		}
+		s.candidate.Name = func(entry *dit.Entry) (ldap.DN, error) {
+			name, err := s.view.Name(entry)
+			if err != nil {
+				return nil, err
+			}
+			return ldap.ParseDN(name.DN)
+		}
+		s.candidate.InChain = s.inChain
+	}
+	s.candidate.Schema, s.candidate.Large = s.schema, s.view
+	s.see = s.visible
+}
+
+// visible reports whether the searcher may read an attribute of an entry: views ask it before they show other entries.
+func (s *search) visible(entry *dit.Entry, t *schema.AttributeType) bool {
+	name, err := s.view.Name(entry)
+	if err != nil {
+		return false
+	}
+	target := access.Target{Entry: entry, Name: name}
+	return s.rights.AttrRights(&target, schema.Description{Type: t})&access.Read != 0
+}
+
+// base finds the base object; nil with no error is the root, above all naming contexts.
+func (s *search) base() (*dit.Entry, error) {
+	if len(s.m.Base) == 0 {
+		return nil, nil
+	}
+	deref := s.m.Deref == ldap.DerefFinding || s.m.Deref == ldap.DerefAlways
+	entry, err := s.e.find(s.view, s.m.Base, s.rights, findOptions{deref: deref, manage: s.req.Search.ManageDsaIT, scope: s.m.Scope, search: true})
+	if err != nil {
+		return nil, err
+	}
+	return entry, nil
+}
+
+func (s *search) noBase(matched *dit.Entry) error {
+	return s.e.noSuchObject(s.view, s.rights, matched)
+}
+
+// subtree searches beneath a base entry, nil being the root.
+func (s *search) subtree(ctx context.Context, base *dit.Entry) error {
+	work := []dit.ID{0}
+	if base != nil {
+		work[0] = base.ID
+	}
+	deref := s.m.Deref == ldap.DerefSearching || s.m.Deref == ldap.DerefAlways
+	var aliases *aliasWalk
+	if deref || !s.req.Search.ManageDsaIT {
+		var err error
+		if aliases, err = s.newAliasWalk(deref); err != nil {
+			return err
+		}
+	}
+	for i := 0; i < len(work); i++ {
+		scope := s.m.Scope
+		if i > 0 && scope == ldap.ScopeOne {
+			// An alias met by a one-level search brings in its target alone.
+			scope = ldap.ScopeBase
+		} else if i > 0 && scope == ldap.ScopeSubordinate {
+			scope = ldap.ScopeSub
+		}
+		if aliases != nil {
+			more, err := aliases.within(ctx, work[i], scope)
+			if err != nil {
+				return err
+			}
+			work = append(work, more...)
+		}
+		if err := s.run(ctx, work[i], scope, aliases); err != nil {
+			return err
+		}
+		if s.req.Search.More {
+			return nil
+		}
+	}
+	return nil
+}
+
+// run searches one base.
+func (s *search) run(ctx context.Context, base dit.ID, scope ldap.Scope, aliases *aliasWalk) error {
+	if scope == ldap.ScopeBase {
+		entry, err := s.view.Get(base)
+		if err != nil || entry == nil {
+			return err
+		}
+		_, err = s.offer(ctx, entry, false)
+		return err
+	}
+	list, err := s.view.Plan(store.PlanRequest{
+		Base: base, Scope: scope, Filter: &s.filter, After: s.req.Search.After,
+		MaxExamined: s.req.Limits.Examined, Virtual: s.matchVirtual,
+	})
+	if err != nil {
+		return s.storeError(err)
+	}
+	defer list.Close()
+	if s.req.Trace.Plan == "" {
+		s.req.Trace.Plan = list.Explain()
+	}
+	s.req.Search.Estimate += list.Estimate
+	// A few indexed entries are answered where they are; more of them are work to be done aside.
+	if list.Confidence == dit.All || list.Estimate > inlineCandidates {
+		ctx = s.req.Detach(ctx)
+	}
+	for {
+		entry, err := list.Next()
+		if err != nil {
+			return s.storeError(err)
+		}
+		if entry == nil {
+			return nil
+		}
+		if aliases != nil && !aliases.first(entry.ID) {
+			continue
+		}
+		if err := s.tick(ctx); err != nil {
+			return err
+		}
+		sent, err := s.offer(ctx, entry, false)
+		if err != nil {
+			return err
+		}
+		if sent && s.req.Search.Max > 0 {
+			s.req.Search.Last = entry.ID
+		}
+		if s.req.Search.More {
+			return nil
+		}
+	}
+}
+
+// inlineCandidates is how many candidates are looked at on the connection's own goroutine.
+const inlineCandidates = 64
+
+// tick looks at the clock and at ctx every now and then.
+func (s *search) tick(ctx context.Context) error {
+	s.req.Trace.Examined++
+	s.checked++
+	if s.checked&31 != 0 {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !s.deadline.IsZero() && s.e.o.Now().After(s.deadline) {
+		return ldap.Errorf(ldap.TimeLimitExceeded, "the time limit of %v is over", s.req.Limits.Time)
+	}
+	return nil
+}
+
+// offer examines one entry in scope and sends it if it matches and may be seen.
+func (s *search) offer(ctx context.Context, entry *dit.Entry, isBase bool) (sent bool, err error) {
+	if entry.Subentry && !s.subentriesVisible(isBase) || s.req.Search.Subentries != nil && *s.req.Search.Subentries && !entry.Subentry {
+		return false, nil
+	}
+	name, err := s.view.Name(entry)
+	if err != nil {
+		return false, err
+	}
+	s.target = access.Target{Entry: entry, Name: name}
+	s.slots = s.rights.Slots(&s.target)
+	if entry.Referral && !s.req.Search.ManageDsaIT && !isBase {
+		return false, s.sendReference(ctx, entry, name)
+	}
+	s.candidate.Entry = entry
+	truth, err := s.filter.Eval(&s.candidate)
+	if err != nil || truth != dit.True {
+		return false, err
+	}
+	if s.slots.Entry&access.Read == 0 {
+		return false, nil
+	}
+	plan := &s.req.Search
+	if plan.Gather != nil {
+		return true, plan.Gather(s.gathered(entry, name))
+	}
+	if plan.Max > 0 && s.req.Trace.Entries >= plan.Max {
+		plan.More = true
+		return false, nil
+	}
+	if limit := s.req.Limits.Size; limit > 0 && s.req.Trace.Entries >= limit {
+		return false, ldap.Errorf(ldap.SizeLimitExceeded, "the size limit of %d entries is reached", limit)
+	}
+	s.req.Trace.Entries++
+	return true, s.send(ctx, entry, name)
+}
+
+// subentriesVisible decides about subentries (RFC 3672 section 3): by the control, or for a base search.
+func (s *search) subentriesVisible(isBase bool) bool {
+	if s.req.Search.Subentries != nil {
+		return *s.req.Search.Subentries
+	}
+	return isBase
+}
+
+// matchVirtual plans a filter item on a virtual attribute.
+func (s *search) matchVirtual(n *dit.Node) (*dit.IDSet, dit.Confidence, error) {
+	if n.Rule != nil && n.Rule.Transitive {
+		return s.planInChain(n)
+	}
+	if n.Desc.Type == nil || n.Desc.Options != "" {
+		return nil, dit.All, nil
+	}
+	view := s.views.of(n.Desc.Type)
+	if view == nil || view.Match == nil {
+		return nil, dit.All, nil
+	}
+	return view.Match(s.view, n, s.see)
+}
+
+// storeError puts errors of the store that a client should understand into words.
+func (s *search) storeError(err error) error {
+	if errors.Is(err, store.ErrExamined) {
+		return ldap.Errorf(ldap.AdminLimitExceeded,
+			"the search would look at more than %d entries: narrow the filter or the base, or have an index built for it", s.req.Limits.Examined)
+	}
+	return err
+}
+
+// rights returns the access evaluator of a request.
+func (e *Engine) rights(req *op.Request, set *Settings) *access.Evaluator {
+	return set.Policy.Evaluator(e.subject(req))
+}
+
+// subject describes who asks, for access rules.
+func (e *Engine) subject(req *op.Request) *access.Subject {
+	id, c := req.Identity, req.Conn
+	s := &access.Subject{
+		Name: id.Name, Entry: id.Entry, Anonymous: id.IsAnonymous(), Admin: id.Admin,
+		Addr: c.Remote.Addr(), Protected: c.Protected(), Method: id.Method,
+		InGroup: e.members.inGroup(e, id),
+	}
+	if state := c.TLS(); state != nil {
+		s.TLSBits = tlsBits(state.CipherSuite)
+	}
+	return s
+}

@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"context"
+	"strings"
+
+	"portolan/internal/access"
+	"portolan/internal/dit"
+	"portolan/internal/op"
+	"portolan/internal/schema"
+	"portolan/ldap"
+)
+
+// SubschemaDN names the subschema subentry (RFC 4512 section 4.2).
+const SubschemaDN = "cn=Subschema"
+
+// Special is an entry that is not stored: the root DSE, the subschema subentry, the monitor. It is made anew for each
+// search, from the state of the server at that moment.
+type Special struct {
+	// DN as it is returned and Norm, its canonical form.
+	DN, Norm string
+	// Open entries may be read by anonymous, whatever the settings; their attributes are all readable.
+	Open bool
+	// Attributes returns the content. Operational attributes are sorted out by the schema.
+	Attributes func(s *schema.Schema, c *op.Conn) []SpecialAttr
+}
+
+// SpecialAttr is one attribute of a Special.
+type SpecialAttr struct {
+	Name   string
+	Values []string
+}
+
+// special serves a search whose base is a special entry, by name; done says that it was one.
+func (s *search) special(ctx context.Context) (done bool, err error) {
+	base := s.m.Base
+	var found *Special
+	switch {
+	case len(base) == 0:
+		if s.m.Scope != ldap.ScopeBase {
+			return false, nil
+		}
+		found = s.e.special[""]
+	default:
+		// Only names of one RDN can be special; anything else goes the ordinary way without a second look.
+		if len(base) > maxSpecialName {
+			return false, nil
+		}
+		norm, err := normalize(s.schema, base)
+		if err != nil {
+			return false, nil // the ordinary way says what is wrong
+		}
+		found = s.e.special[norm]
+	}
+	if found == nil {
+		return false, nil
+	}
+	if s.m.Scope == ldap.ScopeOne || s.m.Scope == ldap.ScopeSubordinate {
+		return true, nil
+	}
+	if !found.Open && s.req.Identity.IsAnonymous() && !s.set.AnonymousRead {
+		return true, s.noBase(nil)
+	}
+	entry, err := found.entry(s.schema, s.req.Conn)
+	if err != nil {
+		return true, err
+	}
+	s.req.Trace.Plan = "special"
+	name := dit.Name{DN: found.DN, Norm: found.Norm}
+	s.target = access.Target{Entry: entry, Name: name}
+	s.slots = &access.SlotRights{All: true}
+	s.candidate.Entry = entry
+	truth, err := s.filter.Eval(&s.candidate)
+	if err != nil || truth != dit.True {
+		return true, err
+	}
+	s.selection.use(entry.Shape())
+	// What is virtual for stored entries is real here.
+	s.selection.virtual, s.selection.raw = nil, nil
+	s.req.Trace.Entries++
+	return true, s.send(ctx, entry, name)
+}
+
+// maxSpecialName bounds the names that are compared with those of special entries.
+const maxSpecialName = 64
+
+// entry builds the entry.
+func (sp *Special) entry(s *schema.Schema, c *op.Conn) (*dit.Entry, error) {
+	d := dit.NewDraft()
+	for _, a := range sp.Attributes(s, c) {
+		desc, err := s.DescribeString(a.Name)
+		if err != nil || desc.Type == nil {
+			return nil, ldap.Errorf(ldap.Other, "the schema does not define %s", a.Name)
+		}
+		values := make([][]byte, len(a.Values))
+		for i, v := range a.Values {
+			values[i] = []byte(v)
+		}
+		d.Set(desc.Type, values...)
+	}
+	entry, _, err := d.Seal(dit.NewShapes(s), dit.SealOptions{Trusted: true})
+	return entry, err
+}
+
+// RootDSE returns the special entry of RFC 4512 section 5.1. What it lists is derived from what is wired.
+func (e *Engine) RootDSE(info RootInfo) Special {
+	return Special{Open: true, Attributes: func(s *schema.Schema, c *op.Conn) []SpecialAttr {
+		attrs := []SpecialAttr{
+			{"objectClass", []string{"top"}},
+			{"structuralObjectClass", []string{"top"}},
+			{"namingContexts", info.NamingContexts},
+			{"subschemaSubentry", []string{SubschemaDN}},
+			{"supportedLDAPVersion", []string{"3"}},
+			{"supportedControl", e.SupportedControls()},
+			{"supportedExtension", append(e.SupportedExtensions(), info.Extensions...)},
+			{"supportedFeatures", info.Features},
+			{"supportedSASLMechanisms", e.SupportedMechanisms(c)},
+			{"vendorName", []string{info.VendorName}},
+			{"vendorVersion", []string{info.VendorVersion}},
+			{"altServer", info.AltServers},
+			{"entryDN", []string{""}},
+		}
+		kept := attrs[:0]
+		for _, a := range attrs {
+			if len(a.Values) > 0 && s.AttributeTypeString(a.Name) != nil {
+				kept = append(kept, a)
+			}
+		}
+		return kept
+	}}
+}
+
+// RootInfo is what the root DSE says beyond what is wired into the engine.
+type RootInfo struct {
+	NamingContexts            []string
+	Extensions                []string // served outside the engine: StartTLS
+	Features                  []string
+	AltServers                []string
+	VendorName, VendorVersion string
+}
+
+// AddSpecial adds a special entry; only before the engine serves.
+func (e *Engine) AddSpecial(sp Special) { e.special[sp.Norm] = &sp }
+
+// Subschema returns the subschema subentry (RFC 4512 section 4.2), readable by everybody who is bound.
+func Subschema(s *schema.Schema) (Special, error) {
+	norm, err := s.NormalizeDN(nil, SubschemaDN)
+	if err != nil {
+		return Special{}, err
+	}
+	return Special{DN: SubschemaDN, Norm: string(norm), Attributes: func(s *schema.Schema, _ *op.Conn) []SpecialAttr {
+		attrs := []SpecialAttr{
+			{"objectClass", []string{"top", "subentry", "subschema", "extensibleObject"}},
+			{"structuralObjectClass", []string{"subentry"}},
+			{"cn", []string{strings.TrimPrefix(SubschemaDN, "cn=")}},
+			{"subtreeSpecification", []string{"{ }"}},
+			{"subschemaSubentry", []string{SubschemaDN}},
+			{"entryDN", []string{SubschemaDN}},
+		}
+		for _, p := range s.Publish() {
+			if len(p.Values) > 0 {
+				attrs = append(attrs, SpecialAttr{p.Name, p.Values})
+			}
+		}
+		return attrs
+	}}, nil
+}

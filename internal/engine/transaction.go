@@ -1,0 +1,254 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"portolan/internal/access"
+	"portolan/internal/dit"
+	"portolan/internal/op"
+	"portolan/internal/schema"
+	"portolan/internal/store"
+	"portolan/ldap"
+)
+
+// writeTx is a transaction in the eyes of an operation and of the overlays: the store's, with operational attributes,
+// Prepare and Derive hooks and the limit on changes added. It implements op.Tx.
+type writeTx struct {
+	*store.Tx
+	e      *Engine
+	req    *op.Request
+	set    *Settings
+	rights *access.Evaluator
+	now    []byte // generalizedTime of the transaction
+	shown  int    // changes that Derive has seen
+}
+
+// update runs one write as one transaction and fills in what the access log wants to know. It detaches the request: a
+// write waits for the disk.
+func (e *Engine) update(ctx context.Context, req *op.Request, set *Settings, fn func(tx *writeTx) error) error {
+	if err := e.mayWrite(req, set); err != nil {
+		return err
+	}
+	ctx = req.Detach(ctx)
+	meta := store.Meta{Author: req.Identity.Name.DN}
+	if req.Identity.Proxied != nil {
+		meta.AuthzID = "dn:" + req.Identity.Proxied.Name.DN
+	}
+	commit, err := e.o.Store.Update(ctx, meta, func(stx *store.Tx) error {
+		tx := &writeTx{Tx: stx, e: e, req: req, set: set, rights: e.rights(req, set)}
+		tx.now = schema.AppendGeneralizedTime(nil, stx.Now().UTC().Truncate(time.Second))
+		if err := fn(tx); err != nil {
+			return err
+		}
+		if err := tx.derive(); err != nil {
+			return err
+		}
+		if req.Write.NoOp {
+			return errNoOp
+		}
+		return nil
+	})
+	if err != nil {
+		return e.writeError(err)
+	}
+	req.Trace.Seq = commit.Seq
+	return nil
+}
+
+// errNoOp undoes a transaction that was only tried (draft-zeilenga-ldap-noop).
+var errNoOp = ldap.Errorf(ldap.NoOperation, "")
+
+// mayWrite refuses writes to a server that takes none.
+func (e *Engine) mayWrite(req *op.Request, set *Settings) error {
+	if !set.ReadOnly {
+		return nil
+	}
+	if len(set.ReadOnlyReferral) > 0 {
+		err := ldap.Errorf(ldap.Referral, "this server is a read-only replica")
+		err.Referrals = set.ReadOnlyReferral
+		return err
+	}
+	return ldap.Errorf(ldap.UnwillingToPerform, "this server is in read-only mode")
+}
+
+// writeError puts errors of the store that a client should understand into words.
+func (e *Engine) writeError(err error) error {
+	switch {
+	case errors.Is(err, store.ErrNoSpace):
+		return ldap.Errorf(ldap.UnwillingToPerform, "the server's disk is full: writes are refused until there is space, reads go on").Because(err)
+	case errors.Is(err, store.ErrReadOnly):
+		return ldap.Errorf(ldap.UnwillingToPerform, "this server is in read-only mode").Because(err)
+	case errors.Is(err, store.ErrTooManyChanges):
+		return ldap.Errorf(ldap.AdminLimitExceeded, "the operation would change too many entries at once; nothing was changed").Because(err)
+	}
+	return err
+}
+
+// stamp sets the operational attributes that every change carries (RFC 4512 section 3.4).
+func (tx *writeTx) stamp(d *dit.Draft, isNew bool) {
+	known := &tx.Schema().Known
+	author := []byte(tx.req.Identity.Name.DN)
+	if isNew {
+		if d.First(known.EntryUUID) == nil {
+			d.UUID = tx.NextUUID()
+			d.Set(known.EntryUUID, []byte(d.UUID.String()))
+		}
+		if d.First(known.CreateTimestamp) == nil {
+			d.Set(known.CreateTimestamp, tx.now)
+		}
+		if d.First(known.CreatorsName) == nil {
+			d.Set(known.CreatorsName, author)
+		}
+	}
+	if !isNew || d.First(known.ModifyTimestamp) == nil {
+		d.Set(known.ModifyTimestamp, tx.now)
+	}
+	if !isNew || d.First(known.ModifiersName) == nil {
+		d.Set(known.ModifiersName, author)
+	}
+}
+
+// put seals a draft and stores it with a new CSN; it is the one way of every write.
+func (e *Engine) put(tx *store.Tx, set *Settings, d *dit.Draft) error {
+	csn := tx.NextCSN()
+	d.CSN = csn
+	d.Set(tx.Schema().Known.EntryCSN, csn.Append(nil))
+	entry, large, err := d.Seal(tx.Shapes(), dit.SealOptions{LargeThreshold: set.LargeThreshold, CheckSecret: checkSecret(tx.Schema())})
+	if err != nil {
+		return err
+	}
+	if d.Base != nil {
+		if err := sameStructure(tx.Schema(), d.Base, entry); err != nil {
+			return err
+		}
+	}
+	_, err = tx.Put(store.PutRequest{Entry: entry, Large: large})
+	return err
+}
+
+// sameStructure refuses a change of the structural object class (RFC 4512 section 2.4.2).
+func sameStructure(s *schema.Schema, before, after *dit.Entry) error {
+	d := schema.Description{Type: s.Known.StructuralObjectClass}
+	was, is := before.First(d), after.First(d)
+	if was != nil && string(was) != string(is) {
+		return ldap.Errorf(ldap.ObjectClassModsProhibited, "the structural object class cannot change from %s to %s", was, is)
+	}
+	return nil
+}
+
+// finish takes a draft through the Prepare hooks and stores it.
+func (tx *writeTx) finish(d *dit.Draft) error {
+	for i := range tx.e.o.Overlays {
+		if hook := tx.e.o.Overlays[i].Prepare; hook != nil {
+			if err := hook(tx, tx.req, d.Base, d); err != nil {
+				return err
+			}
+		}
+	}
+	tx.stamp(d, d.Base == nil)
+	if err := tx.e.put(tx.Tx, tx.set, d); err != nil {
+		return err
+	}
+	return tx.withinLimit()
+}
+
+// withinLimit stops a transaction that has changed more entries than one operation may.
+func (tx *writeTx) withinLimit() error {
+	if most := tx.req.Limits.Changes; most > 0 && len(tx.Changes()) > most {
+		return ldap.Errorf(ldap.AdminLimitExceeded,
+			"the operation would change more than %d entries at once (limits.transaction_changes); nothing was changed", most)
+	}
+	return nil
+}
+
+// derive shows every change to the Derive hooks, those that the hooks make included, until there are no more.
+func (tx *writeTx) derive() error {
+	for ; tx.shown < len(tx.Changes()); tx.shown++ {
+		c := tx.Changes()[tx.shown]
+		for i := range tx.e.o.Overlays {
+			if hook := tx.e.o.Overlays[i].Derive; hook != nil {
+				if err := hook(tx, tx.req, c); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Modify implements op.Tx.
+func (tx *writeTx) Modify(d *dit.Draft) error { return tx.finish(d) }
+
+// Add implements op.Tx.
+func (tx *writeTx) Add(name ldap.DN, d *dit.Draft) error {
+	norm, err := tx.Schema().NormalizeParsed(nil, name)
+	if err != nil {
+		return err
+	}
+	return tx.addAt(name, string(norm), d)
+}
+
+// Delete implements op.Tx.
+func (tx *writeTx) Delete(id dit.ID) error {
+	e, err := tx.Get(id)
+	if err != nil || e == nil {
+		return err
+	}
+	return tx.remove(e)
+}
+
+func (tx *writeTx) remove(e *dit.Entry) error {
+	if _, err := tx.Remove(e); err != nil {
+		return err
+	}
+	return tx.withinLimit()
+}
+
+// addAt places a new entry: beneath its parent, or as a suffix entry.
+func (tx *writeTx) addAt(name ldap.DN, norm string, d *dit.Draft) error {
+	existing, matched, err := tx.Lookup(norm)
+	if err != nil {
+		return err
+	}
+	if existing != nil {
+		return ldap.Errorf(ldap.EntryAlreadyExists, "")
+	}
+	if tx.Suffix(norm) {
+		d.Parent, d.RDN, d.NormRDN = 0, name.String(), norm
+	} else {
+		if err := tx.placeUnder(name, matched, d); err != nil {
+			return err
+		}
+	}
+	return tx.finish(d)
+}
+
+// placeUnder puts a draft beneath the entry that is its parent.
+func (tx *writeTx) placeUnder(name ldap.DN, matched *dit.Entry, d *dit.Draft) error {
+	s := tx.Schema()
+	parentNorm, err := s.NormalizeParsed(nil, name[1:])
+	if err != nil {
+		return err
+	}
+	if matched == nil {
+		return ldap.Errorf(ldap.NoSuchObject, "the name is not beneath a naming context of this server")
+	}
+	matchedName, err := tx.Name(matched)
+	if err != nil {
+		return err
+	}
+	if matchedName.Norm != string(parentNorm) {
+		return tx.e.noSuchObject(tx, tx.rights, matched)
+	}
+	if matched.Alias {
+		return ldap.Errorf(ldap.AliasProblem, "an alias has no entries beneath it")
+	}
+	rdn, err := s.NormalizeRDN(nil, name[0])
+	if err != nil {
+		return err
+	}
+	d.Parent, d.RDN, d.NormRDN = matched.ID, name[0].String(), string(rdn)
+	return nil
+}

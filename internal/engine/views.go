@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"portolan/internal/dit"
+	"portolan/internal/op"
+	"portolan/internal/schema"
+	"portolan/ldap"
+)
+
+// viewSet knows the virtual attributes: the engine's own and those of overlays.
+type viewSet struct {
+	e      *Engine
+	byName []namedView
+	// Of the schema that was looked at last; a search takes a compiled table with it.
+	operational []*schema.AttributeType
+	byType      map[*schema.AttributeType]*op.View
+	generation  uint64
+}
+
+type namedView struct {
+	name string
+	view *op.View
+}
+
+func newViewSet(e *Engine, overlays []op.Overlay) *viewSet {
+	v := &viewSet{e: e}
+	own := &op.View{
+		Attributes: []string{"entryDN", "subschemaSubentry", "hasSubordinates", "numSubordinates"},
+		Values:     e.structuralValues,
+		Match:      e.structuralMatch,
+	}
+	views := []*op.View{own}
+	for i := range overlays {
+		if overlays[i].View != nil {
+			views = append(views, overlays[i].View)
+		}
+	}
+	for _, view := range views {
+		for _, name := range view.Attributes {
+			v.byName = append(v.byName, namedView{name, view})
+		}
+	}
+	return v.compile(e.Schema())
+}
+
+// views returns the virtual attributes under a schema.
+func (e *Engine) views(s *schema.Schema) *viewSet {
+	v := e.viewTable.Load()
+	if v.generation != s.Generation() {
+		v = v.compile(s)
+		e.viewTable.Store(v)
+	}
+	return v
+}
+
+// compile returns the table for a schema.
+func (v *viewSet) compile(s *schema.Schema) *viewSet {
+	out := &viewSet{e: v.e, byName: v.byName, byType: make(map[*schema.AttributeType]*op.View), generation: s.Generation()}
+	for _, n := range v.byName {
+		t := s.AttributeTypeString(n.name)
+		if t == nil {
+			continue
+		}
+		out.byType[t] = n.view
+		if t.Operational() {
+			out.operational = append(out.operational, t)
+		}
+	}
+	return out
+}
+
+// of returns the view that computes a type, or nil.
+func (v *viewSet) of(t *schema.AttributeType) *op.View { return v.byType[t] }
+
+// structuralValues are the virtual attributes that follow from where an entry stands.
+func (e *Engine) structuralValues(r op.Reader, entry *dit.Entry, t *schema.AttributeType, _ op.Visible, f func([]byte) bool) error {
+	known := &r.Schema().Known
+	switch t {
+	case known.EntryDN:
+		name, err := r.Name(entry)
+		if err == nil {
+			f([]byte(name.DN))
+		}
+		return err
+	case known.SubschemaSubentry:
+		f([]byte(SubschemaDN))
+	case known.HasSubordinates:
+		has, err := r.HasChildren(entry.ID)
+		if err != nil {
+			return err
+		}
+		f(ldapBool(has))
+	case known.NumSubordinates:
+		counter, ok := r.(interface {
+			NumChildren(dit.ID) (int, error)
+		})
+		if !ok {
+			return nil
+		}
+		n, err := counter.NumChildren(entry.ID)
+		if err != nil {
+			return err
+		}
+		f(appendInt(nil, n))
+	}
+	return nil
+}
+
+// structuralMatch finds an entry by its entryDN (RFC 5020); the others are decided entry by entry.
+func (e *Engine) structuralMatch(r op.Reader, n *dit.Node, _ op.Visible) (*dit.IDSet, dit.Confidence, error) {
+	if n.Op != ldap.FilterEquality || n.Desc.Type != r.Schema().Known.EntryDN {
+		return nil, dit.All, nil
+	}
+	set := &dit.IDSet{}
+	entry, _, err := r.Lookup(string(n.Key))
+	if err != nil {
+		return nil, dit.All, err
+	}
+	if entry != nil {
+		set.Add(uint64(entry.ID))
+	}
+	return set, dit.Exact, nil
+}
+
+func ldapBool(b bool) []byte {
+	if b {
+		return []byte("TRUE")
+	}
+	return []byte("FALSE")
+}
+
+func appendInt(dst []byte, n int) []byte {
+	if n < 0 {
+		n = 0
+	}
+	if n >= 10 {
+		dst = appendInt(dst, n/10)
+	}
+	return append(dst, byte('0'+n%10))
+}

@@ -1,0 +1,570 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"portolan/internal/access"
+	"portolan/internal/dit"
+	"portolan/internal/op"
+	"portolan/internal/schema"
+	"portolan/internal/store"
+	"portolan/ldap"
+)
+
+// target finds the entry of a write and refuses what no client may write to.
+func (tx *writeTx) target(dn []byte) (*dit.Entry, *access.Target, error) {
+	entry, err := tx.e.find(tx, dn, tx.rights, findOptions{manage: tx.req.Write.ManageDsaIT})
+	if err != nil {
+		return nil, nil, err
+	}
+	name, err := tx.Name(entry)
+	if err != nil {
+		return nil, nil, err
+	}
+	target := &access.Target{Entry: entry, Name: name}
+	for _, before := range tx.req.Write.Before {
+		if err := before(tx, entry, name); err != nil {
+			return nil, nil, err
+		}
+	}
+	return entry, target, nil
+}
+
+// notSpecial refuses writes to entries that are not stored.
+func (e *Engine) notSpecial(dn []byte) error {
+	norm, err := normalize(e.Schema(), dn)
+	if err != nil {
+		return err
+	}
+	if e.special[norm] != nil {
+		return ldap.Errorf(ldap.UnwillingToPerform, "%q is maintained by the server itself", clip(dn))
+	}
+	return nil
+}
+
+var errRights = ldap.Errorf(ldap.InsufficientAccessRights, "")
+
+// after shows the result of a write to post-read.
+func (tx *writeTx) after(id dit.ID) error {
+	if len(tx.req.Write.After) == 0 {
+		return nil
+	}
+	entry, err := tx.Get(id)
+	if err != nil {
+		return err
+	}
+	name, err := tx.Name(entry)
+	if err != nil {
+		return err
+	}
+	for _, after := range tx.req.Write.After {
+		if err := after(tx, entry, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// modify performs RFC 4511 section 4.6.
+func (e *Engine) modify(ctx context.Context, req *op.Request, m *ldap.ModifyRequest, set *Settings) error {
+	if err := e.notSpecial(m.Object); err != nil {
+		return err
+	}
+	if req.Identity.Restricted && !e.ownPassword(req, m) {
+		return ldap.Errorf(ldap.InsufficientAccessRights, "the password must be changed before anything else")
+	}
+	for range maxPrepares {
+		// Passwords are hashed outside the transaction, against the entry as it is now.
+		entry, err := e.forPrepare(req, set, m)
+		if err != nil {
+			return err
+		}
+		ready, err := e.prepare(req.Detach(ctx), req, set, entry, m.Changes)
+		if err != nil {
+			return err
+		}
+		err = e.update(ctx, req, set, func(tx *writeTx) error { return tx.modify(m, ready) })
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+	return ldap.Errorf(ldap.Busy, "the entry is being changed by others all the time: try again later")
+}
+
+// forPrepare returns the entry that passwords are prepared for; nil where there are none in the request, or no entry
+// that the client may write to: the transaction says so.
+func (e *Engine) forPrepare(req *op.Request, set *Settings, m *ldap.ModifyRequest) (*dit.Entry, error) {
+	if !changesPassword(e.Schema(), m.Changes) {
+		return nil, nil
+	}
+	view := e.o.Store.View()
+	defer view.Close()
+	rights := e.rights(req, set)
+	entry, err := e.find(view, m.Object, rights, findOptions{manage: req.Write.ManageDsaIT})
+	if err != nil {
+		return nil, err
+	}
+	name, err := view.Name(entry)
+	if err != nil {
+		return nil, err
+	}
+	// Without the right to write it, nothing is hashed or compared: not even the time may tell.
+	target := &access.Target{Entry: entry, Name: name}
+	for i := range m.Changes {
+		if err := mayModify(view.Schema(), rights, target, &m.Changes[i]); err != nil && isPassword(view.Schema(), m.Changes[i].Attribute.Type) {
+			return nil, err
+		}
+	}
+	return entry, nil
+}
+
+// ownPassword reports whether a modify changes the password of the requester's own entry and nothing else.
+func (e *Engine) ownPassword(req *op.Request, m *ldap.ModifyRequest) bool {
+	norm, err := normalize(e.Schema(), m.Object)
+	if err != nil || norm != req.Identity.Name.Norm {
+		return false
+	}
+	for i := range m.Changes {
+		if !isPassword(e.Schema(), m.Changes[i].Attribute.Type) {
+			return false
+		}
+	}
+	return true
+}
+
+func (tx *writeTx) modify(m *ldap.ModifyRequest, ready *prepared) error {
+	entry, target, err := tx.target(m.Object)
+	if err != nil {
+		return err
+	}
+	if ready.seq != 0 && ready.seq != entry.Seq {
+		return errMoved
+	}
+	s := tx.Schema()
+	d := entry.Edit(tx)
+	for i := range ready.mods {
+		mod := &ready.mods[i]
+		desc, err := writable(s, mod.Attribute.Type, tx.req.Write.Relax && tx.req.Identity.Admin)
+		if err != nil {
+			return err
+		}
+		if err := mayModify(s, tx.rights, target, mod); err != nil {
+			return err
+		}
+		if err := apply(s, d, desc, mod, tx.req.Write.Permissive); err != nil {
+			return err
+		}
+	}
+	if err := keepsName(s, entry, d); err != nil {
+		return err
+	}
+	if err := tx.finish(d); err != nil {
+		return err
+	}
+	return tx.after(entry.ID)
+}
+
+// writable resolves an attribute description that a client wants to write.
+func writable(s *schema.Schema, name []byte, relax bool) (schema.Description, error) {
+	desc, err := s.Describe(name)
+	if err != nil {
+		return desc, ldap.Errorf(ldap.InvalidAttributeSyntax, "%q is not an attribute description: %v", clip(name), err)
+	}
+	if desc.Type == nil {
+		return desc, ldap.Errorf(ldap.UndefinedAttributeType, "%q: attribute type undefined", clip(name))
+	}
+	if desc.Type.NoUserModification && !relax {
+		return desc, ldap.Errorf(ldap.ConstraintViolation, "%s: is maintained by the server, no user modification allowed", desc)
+	}
+	if desc.Type.Obsolete {
+		return desc, ldap.Errorf(ldap.ConstraintViolation, "%s: the attribute type is obsolete", desc)
+	}
+	return desc, nil
+}
+
+// mayModify asks the access rules about one change.
+func mayModify(s *schema.Schema, rights *access.Evaluator, target *access.Target, mod *ldap.Mod) error {
+	desc, err := s.Describe(mod.Attribute.Type)
+	if err != nil || desc.Type == nil {
+		return nil // the modify itself says what is wrong
+	}
+	have := rights.AttrRights(target, desc)
+	var want access.Right
+	switch {
+	case mod.Op == ldap.ModAdd:
+		want = access.Add
+	case mod.Op == ldap.ModDelete:
+		want = access.Delete
+	default:
+		want = access.Add | access.Delete
+	}
+	if have&want == want {
+		return nil
+	}
+	// Rules may give single values away: everybody may add or delete himself.
+	if len(mod.Attribute.Values) == 0 || mod.Op != ldap.ModAdd && mod.Op != ldap.ModDelete {
+		return errRights
+	}
+	for _, v := range mod.Attribute.Values {
+		if !rights.Value(target, desc, v, want) {
+			return errRights
+		}
+	}
+	return nil
+}
+
+// apply makes one change to a draft.
+func apply(s *schema.Schema, d *dit.Draft, desc schema.Description, mod *ldap.Mod, permissive bool) error {
+	switch mod.Op {
+	case ldap.ModAdd:
+		if len(mod.Attribute.Values) == 0 {
+			return ldap.Errorf(ldap.ProtocolError, "%s: modify/add needs at least one value", desc)
+		}
+		return d.Add(s, desc, mod.Attribute.Values, permissive)
+	case ldap.ModDelete:
+		return d.Delete(s, desc, mod.Attribute.Values, permissive)
+	case ldap.ModReplace:
+		return d.Replace(s, desc, mod.Attribute.Values, permissive)
+	case ldap.ModIncrement:
+		return d.Increment(s, desc, mod.Attribute.Values)
+	}
+	return ldap.Errorf(ldap.ProtocolError, "%s: modify operation %d is not known", desc, mod.Op)
+}
+
+// keepsName refuses the removal of a value that names the entry (RFC 4511 section 4.6: notAllowedOnRDN).
+func keepsName(s *schema.Schema, entry *dit.Entry, d *dit.Draft) error {
+	name, err := ldap.ParseDN(entry.RDN)
+	if err != nil || len(name) == 0 {
+		return err
+	}
+	for _, ava := range name[0] {
+		t := s.AttributeTypeString(ava.Type)
+		if t == nil {
+			continue
+		}
+		desc := schema.Description{Type: t}
+		if !d.Touched(desc) {
+			continue
+		}
+		there, err := d.Has(s, desc, ava.Value)
+		if err != nil {
+			return err
+		}
+		if !there {
+			return ldap.Errorf(ldap.NotAllowedOnRDN, "%s: a value that names the entry cannot be removed; rename the entry instead", t.Name())
+		}
+	}
+	return nil
+}
+
+// add performs RFC 4511 section 4.7.
+func (e *Engine) add(ctx context.Context, req *op.Request, m *ldap.AddRequest, set *Settings) error {
+	if err := e.notSpecial(m.Entry); err != nil {
+		return err
+	}
+	name, err := ldap.ParseDN(string(m.Entry))
+	if err != nil {
+		return err
+	}
+	if len(name) == 0 {
+		return ldap.Errorf(ldap.UnwillingToPerform, "the root DSE cannot be added")
+	}
+	mods := make([]ldap.Mod, len(m.Attributes))
+	for i := range m.Attributes {
+		mods[i] = ldap.Mod{Op: ldap.ModAdd, Attribute: m.Attributes[i]}
+		if len(m.Attributes[i].Values) == 0 {
+			return ldap.Errorf(ldap.ProtocolError, "%s: an attribute of an add needs at least one value", clip(m.Attributes[i].Type))
+		}
+	}
+	if err := e.mayWrite(req, set); err != nil {
+		return err
+	}
+	if changesPassword(e.Schema(), mods) {
+		// Rights first: who may not add here makes the server hash nothing.
+		view := e.o.Store.View()
+		err := e.mayAdd(view, e.rights(req, set), name)
+		view.Close()
+		if err != nil {
+			return err
+		}
+	}
+	ready, err := e.prepare(req.Detach(ctx), req, set, nil, mods)
+	if err != nil {
+		return err
+	}
+	return e.update(ctx, req, set, func(tx *writeTx) error { return tx.add(name, m.Entry, ready) })
+}
+
+// mayAdd asks for the right to add beneath the parent of a name.
+func (e *Engine) mayAdd(r op.Reader, rights *access.Evaluator, name ldap.DN) error {
+	parent, err := r.Schema().NormalizeParsed(nil, name[1:])
+	if err != nil {
+		return err
+	}
+	above, _, err := r.Lookup(string(parent))
+	if err != nil || above == nil {
+		return err // the add itself says what is wrong
+	}
+	aboveName, err := r.Name(above)
+	if err != nil {
+		return err
+	}
+	if rights.EntryRights(&access.Target{Entry: above, Name: aboveName})&access.Add == 0 {
+		return errRights
+	}
+	return nil
+}
+
+func (tx *writeTx) add(name ldap.DN, dn []byte, ready *prepared) error {
+	s := tx.Schema()
+	norm, err := s.NormalizeParsed(nil, name)
+	if err != nil {
+		return err
+	}
+	if !tx.req.Write.ManageDsaIT {
+		existing, matched, err := tx.Lookup(string(norm))
+		if err != nil {
+			return err
+		}
+		if err := tx.e.referred(tx, string(norm), existing, matched, findOptions{}); err != nil {
+			return err
+		}
+	}
+	if err := tx.mayAddHere(name, string(norm)); err != nil {
+		return err
+	}
+	d := dit.NewDraft()
+	relax := tx.req.Write.Relax && tx.req.Identity.Admin
+	for i := range ready.mods {
+		mod := &ready.mods[i]
+		desc, err := writable(s, mod.Attribute.Type, relax)
+		if err != nil {
+			return err
+		}
+		if err := apply(s, d, desc, mod, false); err != nil {
+			return err
+		}
+		if relax && desc.Type == s.Known.EntryUUID {
+			if d.UUID, err = uuid.ParseBytes(mod.Attribute.Values[0]); err != nil {
+				return ldap.Errorf(ldap.InvalidAttributeSyntax, "entryUUID: %v", err)
+			}
+		}
+	}
+	if d.Attr(schema.Description{Type: s.Known.ObjectClass}) == nil {
+		return ldap.Errorf(ldap.ObjectClassViolation, "the entry has no objectClass")
+	}
+	if err := tx.mayAddAttributes(name, string(norm), ready.mods); err != nil {
+		return err
+	}
+	if err := tx.addAt(name, string(norm), d); err != nil {
+		return err
+	}
+	added, _, err := tx.Lookup(string(norm))
+	if err != nil || added == nil {
+		return err
+	}
+	return tx.after(added.ID)
+}
+
+// mayAddHere asks for the right to add beneath the parent; a suffix entry is the administrator's to add.
+func (tx *writeTx) mayAddHere(name ldap.DN, norm string) error {
+	if tx.Suffix(norm) {
+		if !tx.req.Identity.Admin {
+			return errRights
+		}
+		return nil
+	}
+	return tx.e.mayAdd(tx, tx.rights, name)
+}
+
+// mayAddAttributes asks for the right to give a new entry its attributes.
+func (tx *writeTx) mayAddAttributes(name ldap.DN, norm string, mods []ldap.Mod) error {
+	if tx.req.Identity.Admin {
+		return nil
+	}
+	target := &access.Target{Name: dit.Name{DN: name.String(), Norm: norm}}
+	for i := range mods {
+		if err := mayModify(tx.Schema(), tx.rights, target, &mods[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// delete performs RFC 4511 section 4.8.
+func (e *Engine) delete(ctx context.Context, req *op.Request, m *ldap.DelRequest, set *Settings) error {
+	if err := e.notSpecial(m.Entry); err != nil {
+		return err
+	}
+	return e.update(ctx, req, set, func(tx *writeTx) error {
+		entry, target, err := tx.target(m.Entry)
+		if err != nil {
+			return err
+		}
+		if tx.req.Write.TreeDelete {
+			return tx.deleteTree(entry)
+		}
+		if tx.rights.EntryRights(target)&access.Delete == 0 {
+			return errRights
+		}
+		return tx.remove(entry)
+	})
+}
+
+// deleteTree deletes an entry and all beneath it, the leaves first (draft-armijo-ldap-treedelete). Every entry needs the
+// right; one that may not be deleted undoes all.
+func (tx *writeTx) deleteTree(entry *dit.Entry) error {
+	var children []dit.ID
+	if err := tx.Children(entry.ID, func(id dit.ID) bool {
+		children = append(children, id)
+		return true
+	}); err != nil {
+		return err
+	}
+	for _, id := range children {
+		child, err := tx.Get(id)
+		if err != nil {
+			return err
+		}
+		if child == nil {
+			continue
+		}
+		if err := tx.deleteTree(child); err != nil {
+			return err
+		}
+	}
+	name, err := tx.Name(entry)
+	if err != nil {
+		return err
+	}
+	if tx.rights.EntryRights(&access.Target{Entry: entry, Name: name})&access.Delete == 0 {
+		return errRights
+	}
+	return tx.remove(entry)
+}
+
+// modifyDN performs RFC 4511 section 4.9.
+func (e *Engine) modifyDN(ctx context.Context, req *op.Request, m *ldap.ModifyDNRequest, set *Settings) error {
+	if err := e.notSpecial(m.Entry); err != nil {
+		return err
+	}
+	rdn, err := ldap.ParseRDN(string(m.NewRDN))
+	if err != nil {
+		return err
+	}
+	return e.update(ctx, req, set, func(tx *writeTx) error { return tx.modifyDN(m, rdn) })
+}
+
+func (tx *writeTx) modifyDN(m *ldap.ModifyDNRequest, rdn ldap.RDN) error {
+	entry, target, err := tx.target(m.Entry)
+	if err != nil {
+		return err
+	}
+	if tx.rights.EntryRights(target)&access.Rename == 0 {
+		return errRights
+	}
+	if entry.Parent == 0 {
+		return ldap.Errorf(ldap.UnwillingToPerform, "a naming context cannot be renamed or moved")
+	}
+	s := tx.Schema()
+	d := entry.Edit(tx)
+	if m.HasNewSuperior {
+		if err := tx.moveUnder(m.NewSuperior, entry, d); err != nil {
+			return err
+		}
+	}
+	norm, err := s.NormalizeRDN(nil, rdn)
+	if err != nil {
+		return err
+	}
+	if m.DeleteOldRDN {
+		if err := tx.dropOldName(s, entry, rdn, d, target); err != nil {
+			return err
+		}
+	}
+	for _, ava := range rdn {
+		desc, err := writable(s, []byte(ava.Type), false)
+		if err != nil {
+			return err
+		}
+		if err := d.Add(s, desc, [][]byte{ava.Value}, true); err != nil {
+			return err
+		}
+	}
+	d.RDN, d.NormRDN = rdn.String(), string(norm)
+	if err := tx.finish(d); err != nil {
+		return err
+	}
+	return tx.after(entry.ID)
+}
+
+// moveUnder gives a draft its new parent.
+func (tx *writeTx) moveUnder(superior []byte, entry *dit.Entry, d *dit.Draft) error {
+	if len(superior) == 0 {
+		return ldap.Errorf(ldap.UnwillingToPerform, "an entry cannot be moved above the naming contexts")
+	}
+	parent, err := tx.e.find(tx, superior, tx.rights, findOptions{manage: tx.req.Write.ManageDsaIT})
+	if err != nil {
+		return err
+	}
+	name, err := tx.Name(parent)
+	if err != nil {
+		return err
+	}
+	if tx.rights.EntryRights(&access.Target{Entry: parent, Name: name})&access.Add == 0 {
+		return errRights
+	}
+	if parent.Alias {
+		return ldap.Errorf(ldap.AliasProblem, "an alias has no entries beneath it")
+	}
+	inside, err := tx.Under(parent, entry.ID)
+	if err != nil {
+		return err
+	}
+	if inside {
+		return ldap.Errorf(ldap.UnwillingToPerform, "an entry cannot be moved beneath itself")
+	}
+	d.Parent = parent.ID
+	return nil
+}
+
+// dropOldName removes the values of the old RDN that the new one does not have.
+func (tx *writeTx) dropOldName(s *schema.Schema, entry *dit.Entry, rdn ldap.RDN, d *dit.Draft, target *access.Target) error {
+	old, err := ldap.ParseRDN(entry.RDN)
+	if err != nil {
+		return err
+	}
+	for _, ava := range old {
+		t := s.AttributeTypeString(ava.Type)
+		if t == nil || keeps(s, rdn, t, ava.Value) {
+			continue
+		}
+		if err := d.Delete(s, schema.Description{Type: t}, [][]byte{ava.Value}, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keeps reports whether an RDN has a value.
+func keeps(s *schema.Schema, rdn ldap.RDN, t *schema.AttributeType, value []byte) bool {
+	key, err := s.EqualityKey(t, nil, value)
+	if err != nil {
+		return false
+	}
+	for _, ava := range rdn {
+		if s.AttributeTypeString(ava.Type) != t {
+			continue
+		}
+		if k, err := s.EqualityKey(t, nil, ava.Value); err == nil && string(k) == string(key) {
+			return true
+		}
+	}
+	return false
+}
+
+var _ op.Tx = (*writeTx)(nil)
+var _ op.Reader = (*store.View)(nil)
