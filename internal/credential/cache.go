@@ -98,7 +98,12 @@ func NewCache(c CacheConfig) (*Cache, error) {
 		sets *= 2
 	}
 	k := &Cache{now: c.Now, start: c.Now(), ttl: c.TTL, mask: uint64(sets - 1), sets: make([]cacheSet, sets)}
-	k.macs.New = func() any { return &cacheMAC{h: hmac.New(sha256.New, key)} }
+	k.macs.New = func() any {
+		h := hmac.New(sha256.New, key)
+		// From its first Reset on, HMAC restores a saved state, which overwrites all of the old one.
+		h.Reset()
+		return &cacheMAC{h: h}
+	}
 	return k, nil
 }
 

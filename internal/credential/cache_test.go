@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"io"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -184,11 +185,27 @@ func TestCacheKeepsOnlyMACs(t *testing.T) {
 	if s := string(table); strings.Contains(s, string(password)) || strings.Contains(s, ssha[6:]) {
 		t.Error("the table holds clear text")
 	}
+	newMAC := c.macs.New
+	fresh := newMAC().(*cacheMAC) // whose first use this is
+	c.macs = sync.Pool{New: func() any { return fresh }}
 	m := c.mac([16]byte{1}, []byte(ssha), 0, password)
+	digests := 0
+	for h, i := reflect.ValueOf(m.h).Elem(), 0; i < h.NumField(); i++ {
+		if f := h.Field(i); f.Kind() == reflect.Interface && f.Elem().Kind() == reflect.Pointer {
+			digests++
+			state := unsafe.Slice((*byte)(f.Elem().UnsafePointer()), int(f.Elem().Type().Elem().Size()))
+			if strings.Contains(string(state), "passw0rd") {
+				t.Error("the hash holds the end of the password after its first use")
+			}
+		}
+	}
+	if digests != 2 {
+		t.Errorf("found %d digests in the HMAC, not 2: look at how crypto/hmac keeps its state now", digests)
+	}
 	// What is written to a hash that has been reset must come out as if nothing had been written before.
 	m.h.Write([]byte("x"))
 	one := string(m.h.Sum(nil))
-	fresh := c.macs.New().(*cacheMAC)
+	fresh = newMAC().(*cacheMAC)
 	fresh.h.Write([]byte("x"))
 	if one != string(fresh.h.Sum(nil)) {
 		t.Error("the hash is not reset after use")
