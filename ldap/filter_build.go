@@ -94,8 +94,10 @@ func (f *Filter) graft(g *Filter) {
 		if n.Next != None {
 			n.Next += node
 		}
-		n.SubLo += sub
-		n.SubHi += sub
+		if n.Op == FilterSubstrings {
+			n.SubLo += sub
+			n.SubHi += sub
+		}
 		f.Nodes = append(f.Nodes, n)
 	}
 	f.Subs = append(f.Subs, g.Subs...)
