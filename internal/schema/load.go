@@ -30,7 +30,7 @@ const (
 )
 
 // shippedFiles are the shipped files in the order in which they are loaded; "nis" stands for the chosen variant.
-var shippedFiles = []string{"system", "core", "cosine", "inetorgperson", "pki", "nis", "portolan"}
+var shippedFiles = []string{"system", "core", "cosine", "inetorgperson", "pki", "nis", "autofs", "portolan"}
 
 // Shipped returns the schema files that come with the server, with RFC 2307bis.
 func Shipped() []File { return ShippedVariant(RFC2307bis) }
