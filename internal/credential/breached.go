@@ -187,7 +187,7 @@ func (l hashList) lineFrom(from int64) (hash []byte, begin, next int64, err erro
 func (l hashList) checkOrder() error {
 	var last []byte
 	for i := range int64(breachedSamples) {
-		hash, begin, _, err := l.lineFrom(l.size / breachedSamples * i)
+		hash, begin, _, err := l.lineFrom(l.size * i / breachedSamples)
 		if err != nil {
 			return err
 		}

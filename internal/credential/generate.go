@@ -23,21 +23,20 @@ func Generate(rand io.Reader, length int) (string, error) {
 		return "", fmt.Errorf("a generated password must have %d to %d characters, not %d", generateMin, generateMax, length)
 	}
 	out := make([]byte, 0, length)
-	var pool [64]byte
-	// Rejecting a draw that lacks a class is rare (about 1 in 7 at 12 characters, 1 in 13 at 16); the bound on the
-	// draws only ends a broken source of randomness.
-	for range 256 {
-		out = out[:0]
-		for len(out) < length {
-			if _, err := io.ReadFull(rand, pool[:]); err != nil {
-				return "", fmt.Errorf("random bytes for a password: %w", err)
+	var draw [64]byte
+	// A password that lacks a class is thrown away, which is rare; the bound only ends a broken source of randomness.
+	for range 4096 {
+		if _, err := io.ReadFull(rand, draw[:]); err != nil {
+			return "", fmt.Errorf("random bytes for a password: %w", err)
+		}
+		for _, b := range draw {
+			// Bytes above the last whole multiple would make the first characters likelier.
+			if int(b) < 256/len(alphabet)*len(alphabet) && len(out) < length {
+				out = append(out, alphabet[int(b)%len(alphabet)])
 			}
-			for _, b := range pool {
-				// 224 = 4 * 56: bytes above it would make the first letters likelier.
-				if int(b) < 256/len(alphabet)*len(alphabet) && len(out) < length {
-					out = append(out, alphabet[int(b)%len(alphabet)])
-				}
-			}
+		}
+		if len(out) < length {
+			continue
 		}
 		var lower, upper, digit bool
 		for _, c := range out {
@@ -48,6 +47,7 @@ func Generate(rand io.Reader, length int) (string, error) {
 		if lower && upper && digit {
 			return string(out), nil
 		}
+		out = out[:0]
 	}
 	return "", fmt.Errorf("random bytes for a password: the source does not look random")
 }

@@ -325,7 +325,8 @@ func TestHashForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "{ARGON2}$argon2id$v=19$m=64,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$"; !strings.HasPrefix(string(got), want) || len(got) != len(want)+43 {
+	// What libargon2's argon2id_hash_encoded gives for the same.
+	if want := "{ARGON2}$argon2id$v=19$m=64,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$FpE5gOKC/35YTfc6SaWmi1G2IiKDhsWkG6/I5egfEzU"; string(got) != want {
 		t.Errorf("got %s", got)
 	}
 	if _, err := Hash(cheap(), []byte("secret"), bytes.NewReader(make([]byte, 15))); err == nil {
