@@ -398,3 +398,27 @@ func (d *Draft) Has(s *schema.Schema, desc schema.Description, value []byte) (bo
 	}
 	return a.has(s, key)
 }
+
+// Count returns the number of values as things stand.
+func (a *DraftAttr) Count() int { return a.count() }
+
+// EachNew calls f for the values that may be new: all of an attribute that is kept inline, the added ones of a large
+// attribute. An error of f ends it.
+func (a *DraftAttr) EachNew(f func(value []byte) error) error {
+	if a.Large != nil {
+		for _, key := range a.Large.order {
+			if v, ok := a.Large.add[key]; ok {
+				if err := f(v); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	for _, v := range a.Values {
+		if err := f(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -121,7 +121,7 @@ func (s *search) slotHas(entry *dit.Entry, slot int, t *schema.AttributeType, as
 		return s.view.LargeHas(entry, slot, key)
 	}
 	found := false
-	err := s.eachValue(entry, slot, func(value []byte) bool {
+	err := op.EachValue(s.view, entry, slot, func(value []byte) bool {
 		found = match(value)
 		return !found
 	})

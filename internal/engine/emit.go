@@ -117,26 +117,13 @@ func (s *search) appendSlot(buf []byte, entry *dit.Entry, slot int) ([]byte, err
 	buf, seq := ber.Begin(buf, ber.Sequence)
 	buf = ber.AppendString(buf, ber.OctetString, d.String())
 	buf, set := ber.Begin(buf, ber.Set)
-	err := s.eachValue(entry, slot, func(value []byte) bool {
+	err := op.EachValue(s.view, entry, slot, func(value []byte) bool {
 		if wanted == nil || wanted(entry, slot, value) {
 			buf = ber.AppendBytes(buf, ber.OctetString, value)
 		}
 		return true
 	})
 	return ber.End(ber.End(buf, set), seq), err
-}
-
-// eachValue calls f for the values of a slot, large or not.
-func (s *search) eachValue(entry *dit.Entry, slot int, f func(value []byte) bool) error {
-	if _, large := entry.Large(slot); large {
-		return s.view.LargeEach(entry, slot, func(_, value []byte) bool { return f(value) })
-	}
-	for v := entry.Values(slot); ; {
-		value, ok := v.Next()
-		if !ok || !f(value) {
-			return nil
-		}
-	}
 }
 
 // appendVirtual appends a virtual attribute, if it may be read and has values.
@@ -180,7 +167,7 @@ func (s *search) gathered(entry *dit.Entry, name dit.Name) op.Candidate {
 			if !d.Contains(have) || !s.slots.All && !s.slots.Read.Has(slot) {
 				continue
 			}
-			if err := s.eachValue(entry, slot, f); err != nil {
+			if err := op.EachValue(s.view, entry, slot, f); err != nil {
 				return err
 			}
 		}

@@ -73,7 +73,7 @@ func (e *Engine) find(r op.Reader, dn []byte, rights *access.Evaluator, o findOp
 
 // normalize is the canonical form of a name that a client sent.
 func normalize(s *schema.Schema, dn []byte) (string, error) {
-	norm, err := s.NormalizeDN(nil, string(dn))
+	norm, err := s.NormalizeDN(nil, dn)
 	if err != nil {
 		if e, ok := err.(*ldap.Error); ok {
 			return "", e

@@ -80,7 +80,7 @@ func (m *membership) of(e *Engine, id *op.Identity) map[string]bool {
 	view := m.store.View()
 	defer view.Close()
 	groups := make(map[string]bool)
-	set, err := op.GroupsOf(view, id.Name.Norm)
+	set, err := op.GroupsOf(view, id.Name.Norm, nil)
 	if err != nil {
 		e.o.Log.Error("group membership could not be read", "identity", id.Name.DN, "error", err)
 		return nil

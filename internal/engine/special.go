@@ -144,7 +144,7 @@ func (e *Engine) AddSpecial(sp Special) { e.special[sp.Norm] = &sp }
 
 // Subschema returns the subschema subentry (RFC 4512 section 4.2), readable by everybody who is bound.
 func Subschema(s *schema.Schema) (Special, error) {
-	norm, err := s.NormalizeDN(nil, SubschemaDN)
+	norm, err := s.NormalizeDN(nil, []byte(SubschemaDN))
 	if err != nil {
 		return Special{}, err
 	}

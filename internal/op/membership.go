@@ -19,14 +19,15 @@ func MemberAttribute(t *schema.AttributeType) bool {
 }
 
 // GroupsOf returns all groups that an entry is a member of by name, directly or through other groups. Cycles are
-// harmless: each group is looked at once. The entry itself is in the set only where a cycle leads back to it.
-func GroupsOf(r Reader, norm string) (*dit.IDSet, error) {
+// harmless: each group is looked at once. The entry itself is in the set only where a cycle leads back to it. A group
+// whose membership see does not show is not there, and leads nowhere.
+func GroupsOf(r Reader, norm string, see Visible) (*dit.IDSet, error) {
 	groups := &dit.IDSet{}
 	todo := []string{norm}
 	for len(todo) > 0 {
 		name := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		direct, err := DirectGroupsOf(r, name)
+		direct, err := DirectGroupsOf(r, name, see)
 		if err != nil {
 			return nil, err
 		}
@@ -51,7 +52,7 @@ func GroupsOf(r Reader, norm string) (*dit.IDSet, error) {
 }
 
 // DirectGroupsOf returns the groups that name the entry as a member themselves.
-func DirectGroupsOf(r Reader, norm string) (*dit.IDSet, error) {
+func DirectGroupsOf(r Reader, norm string, see Visible) (*dit.IDSet, error) {
 	groups := &dit.IDSet{}
 	for _, name := range memberNames {
 		t := r.Schema().AttributeTypeString(name)
@@ -66,7 +67,61 @@ func DirectGroupsOf(r Reader, norm string) (*dit.IDSet, error) {
 		if err != nil {
 			return nil, err
 		}
-		groups.Or(set)
+		if see == nil {
+			groups.Or(set)
+			continue
+		}
+		for it := set.Iterator(); it.HasNext(); {
+			group, err := r.Get(dit.ID(it.Next()))
+			if err != nil {
+				return nil, err
+			}
+			if group != nil && see(group, t) {
+				groups.Add(uint64(group.ID))
+			}
+		}
 	}
 	return groups, nil
+}
+
+// Walk calls f for every entry at and beneath base, parents before children; 0 is the whole directory. An error of f ends
+// the walk.
+func Walk(r Reader, base dit.ID, f func(e *dit.Entry) error) error {
+	todo := []dit.ID{base}
+	for len(todo) > 0 {
+		id := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if id != 0 {
+			e, err := r.Get(id)
+			if err != nil {
+				return err
+			}
+			if e == nil {
+				continue
+			}
+			if err := f(e); err != nil {
+				return err
+			}
+		}
+		if err := r.Children(id, func(child dit.ID) bool {
+			todo = append(todo, child)
+			return true
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EachValue calls f for the values of a slot, large or not, until f returns false.
+func EachValue(r Reader, e *dit.Entry, slot int, f func(value []byte) bool) error {
+	if _, large := e.Large(slot); large {
+		return r.LargeEach(e, slot, func(_, value []byte) bool { return f(value) })
+	}
+	for v := e.Values(slot); ; {
+		value, ok := v.Next()
+		if !ok || !f(value) {
+			return nil
+		}
+	}
 }

@@ -1,0 +1,106 @@
+package extop
+
+import (
+	"context"
+	"io"
+
+	"portolan/ber"
+	"portolan/internal/credential"
+	"portolan/internal/op"
+	"portolan/ldap"
+)
+
+// Passwords is what password modify needs of the engine.
+type Passwords interface {
+	op.Handler
+	// CheckPassword verifies a password of the entry with this canonical name; invalidCredentials if it is wrong.
+	CheckPassword(ctx context.Context, req *op.Request, norm string, password []byte) error
+	// NormalizeUser returns the entry name that a userIdentity of RFC 3062 stands for, as a DN and in canonical form.
+	NormalizeUser(userIdentity []byte) (dn, norm string, err error)
+}
+
+// generatedLength is the length of passwords that the server makes: about 100 bits.
+const generatedLength = 20
+
+// PasswordModify is the password modify operation (RFC 3062). The change itself is an ordinary modify of userPassword by
+// the requester, so that access rules, password policy and hashing are those of any other.
+func PasswordModify(p Passwords, random io.Reader) op.Extended {
+	return op.Extended{
+		OID: "1.3.6.1.4.1.4203.1.11.1", Name: "passwd", Source: "RFC 3062",
+		Handle: func(ctx context.Context, req *op.Request, value []byte, hasValue bool, w op.Writer) error {
+			m, err := parsePasswd(value, hasValue)
+			if err != nil {
+				return err
+			}
+			dn, norm := req.Identity.Name.DN, req.Identity.Name.Norm
+			if m.hasUser {
+				if dn, norm, err = p.NormalizeUser(m.user); err != nil {
+					return err
+				}
+			}
+			if norm == "" {
+				return ldap.Errorf(ldap.StrongerAuthRequired, "bind first, or say whose password it is")
+			}
+			req.Trace.DN = dn
+			ctx = req.Detach(ctx)
+			if m.hasOld {
+				// RFC 3062 section 2: a wrong old password leaves everything as it was. It is checked for the administrator too.
+				if err := p.CheckPassword(ctx, req, norm, m.old); err != nil {
+					if ldap.CodeOf(err) == ldap.InvalidCredentials {
+						return ldap.Errorf(ldap.UnwillingToPerform, "the old password is wrong").Because(err)
+					}
+					return err
+				}
+			}
+			var reply []byte
+			if !m.hasNew {
+				made, err := credential.Generate(random, generatedLength)
+				if err != nil {
+					return err
+				}
+				m.new = []byte(made)
+				var mark int
+				reply, mark = ber.Begin(nil, ber.Sequence)
+				reply = ber.End(ber.AppendBytes(reply, ber.ContextSpecific|0, m.new), mark)
+			} else if len(m.new) == 0 {
+				return ldap.Errorf(ldap.UnwillingToPerform, "the new password is empty")
+			}
+			inner := *req
+			inner.Controls = nil
+			inner.Reply = op.Reply{}
+			inner.Op = &ldap.ModifyRequest{Object: []byte(dn), Changes: []ldap.Mod{{
+				Op:        ldap.ModReplace,
+				Attribute: ldap.Attribute{Type: []byte("userPassword"), Values: [][]byte{m.new}},
+			}}}
+			err = p.Serve(ctx, &inner, w)
+			req.Trace = inner.Trace
+			req.Trace.DN = dn
+			req.Reply.Controls = append(req.Reply.Controls, inner.Reply.Controls...)
+			if err == nil && reply != nil {
+				req.Reply.Value, req.Reply.HasValue = reply, true
+			}
+			return err
+		},
+	}
+}
+
+// passwdRequest is PasswdModifyRequestValue of RFC 3062 section 2.
+type passwdRequest struct {
+	user, old, new          []byte
+	hasUser, hasOld, hasNew bool
+}
+
+func parsePasswd(value []byte, hasValue bool) (m passwdRequest, err error) {
+	if !hasValue {
+		return m, nil
+	}
+	r := ber.Reader(value)
+	var seq ber.Reader
+	if !r.Element(ber.Sequence, &seq) || !r.Empty() ||
+		!seq.OptionalBytes(ber.ContextSpecific|0, &m.user, &m.hasUser) ||
+		!seq.OptionalBytes(ber.ContextSpecific|1, &m.old, &m.hasOld) ||
+		!seq.OptionalBytes(ber.ContextSpecific|2, &m.new, &m.hasNew) || !seq.Empty() {
+		return m, ldap.Errorf(ldap.ProtocolError, "the value is not a PasswdModifyRequestValue (RFC 3062)")
+	}
+	return m, nil
+}

@@ -1,0 +1,240 @@
+// Package unique keeps values of attributes unique within a subtree. It looks inside the transaction, so that of any
+// number of concurrent writers one wins.
+package unique
+
+import (
+	"fmt"
+
+	"portolan/internal/dit"
+	"portolan/internal/op"
+	"portolan/internal/schema"
+	"portolan/ldap"
+)
+
+// Options is the table [overlay.unique].
+type Options struct {
+	// Attributes are unique each by itself, over the whole directory.
+	Attributes []string `toml:"attributes"`
+	// Sets are further rules.
+	Sets []Set `toml:"set"`
+}
+
+// Set is one rule: a value of any of the attributes is there once among all of them, beneath the base.
+type Set struct {
+	Attributes []string `toml:"attributes"`
+	Base       string   `toml:"base"`
+}
+
+// Defaults are the options of a configuration that says nothing: no rule.
+func Defaults() Options { return Options{} }
+
+// New returns the overlay.
+func New(o Options) op.Overlay {
+	x := unique{}
+	for _, a := range o.Attributes {
+		x.sets = append(x.sets, Set{Attributes: []string{a}})
+	}
+	x.sets = append(x.sets, o.Sets...)
+	var all []string
+	for _, set := range x.sets {
+		all = append(all, set.Attributes...)
+	}
+	return op.Overlay{Name: "unique", Equality: all, Prepare: x.prepare, Check: x.check}
+}
+
+type unique struct{ sets []Set }
+
+// types returns the attribute types of a set as the schema knows them.
+func (set *Set) types(s *schema.Schema) []*schema.AttributeType {
+	var out []*schema.AttributeType
+	for _, name := range set.Attributes {
+		if t := s.AttributeTypeString(name); t != nil && t.Equality != nil {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// scope returns the entry that the set is about, 0 for the whole directory; ok is false when it does not exist, so that
+// there is nothing the rule could be broken by.
+func (set *Set) scope(r op.Reader) (base dit.ID, ok bool, err error) {
+	if set.Base == "" {
+		return 0, true, nil
+	}
+	norm, err := r.Schema().NormalizeDN(nil, []byte(set.Base))
+	if err != nil {
+		return 0, false, err
+	}
+	e, _, err := r.Lookup(string(norm))
+	if err != nil || e == nil {
+		return 0, false, err
+	}
+	return e.ID, true, nil
+}
+
+// prepare refuses a draft that has a value which another entry of the scope has, and one that a move brings into a scope
+// where its values are taken.
+func (x unique) prepare(tx op.Tx, _ *op.Request, before *dit.Entry, d *dit.Draft) error {
+	moved := before != nil && before.Parent != d.Parent
+	for i := range x.sets {
+		if err := x.sets[i].allow(tx, d, moved || before == nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (set *Set) allow(tx op.Tx, d *dit.Draft, all bool) error {
+	s := tx.Schema()
+	types := set.types(s)
+	base, ok, err := set.scope(tx)
+	if err != nil || !ok {
+		return err
+	}
+	if inside, err := draftUnder(tx, d, base); err != nil || !inside {
+		return err
+	}
+	for i := range d.Attrs {
+		a := &d.Attrs[i]
+		if !covers(types, a.Desc.Type) || !all && !d.Touched(a.Desc) {
+			continue
+		}
+		err := a.EachNew(func(value []byte) error {
+			for _, t := range types {
+				key, err := t.Equality.ValueKey(s, nil, value)
+				if err != nil {
+					continue
+				}
+				if err := set.free(tx, t, key, d.ID, base, a.Desc); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// free refuses when another entry of the scope has the value.
+func (set *Set) free(r op.Reader, t *schema.AttributeType, key []byte, own, base dit.ID, desc schema.Description) error {
+	ids, err := r.Equal(t, key)
+	if err != nil {
+		return err
+	}
+	for it := ids.Iterator(); it.HasNext(); {
+		id := dit.ID(it.Next())
+		if id == own {
+			continue
+		}
+		e, err := r.Get(id)
+		if err != nil {
+			return err
+		}
+		if e == nil {
+			continue
+		}
+		inside, err := under(r, e, base)
+		if err != nil {
+			return err
+		}
+		if inside {
+			// Whose value it is stays unsaid: the client may not be allowed to know that entry.
+			return ldap.Errorf(ldap.ConstraintViolation, "%s: the value is taken, and it must be unique", desc)
+		}
+	}
+	return nil
+}
+
+func under(r op.Reader, e *dit.Entry, base dit.ID) (bool, error) {
+	if base == 0 {
+		return true, nil
+	}
+	return r.Under(e, base)
+}
+
+// draftUnder reports whether the entry that a draft will be is in the scope.
+func draftUnder(r op.Reader, d *dit.Draft, base dit.ID) (bool, error) {
+	if base == 0 || d.ID != 0 && d.ID == base {
+		return true, nil
+	}
+	if d.Parent == 0 {
+		return false, nil
+	}
+	parent, err := r.Get(d.Parent)
+	if err != nil || parent == nil {
+		return false, err
+	}
+	return r.Under(parent, base)
+}
+
+func covers(types []*schema.AttributeType, t *schema.AttributeType) bool {
+	for _, want := range types {
+		if t.IsA(want) {
+			return true
+		}
+	}
+	return false
+}
+
+// check reports values that are there more than once.
+func (x unique) check(r op.Reader, report func(op.Finding)) error {
+	for i := range x.sets {
+		set := &x.sets[i]
+		s := r.Schema()
+		types := set.types(s)
+		base, ok, err := set.scope(r)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		first := make(map[string]dit.ID)
+		err = op.Walk(r, base, func(e *dit.Entry) error {
+			for slot, d := range e.Shape().Slots {
+				if !covers(types, d.Type) {
+					continue
+				}
+				if err := op.EachValue(r, e, slot, func(value []byte) bool {
+					key, err := d.Type.Equality.ValueKey(s, nil, value)
+					if err != nil {
+						return true
+					}
+					other, twice := first[string(key)]
+					if twice && other != e.ID {
+						report(finding(r, e, other, d, value))
+					}
+					first[string(key)] = e.ID
+					return true
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func finding(r op.Reader, e *dit.Entry, other dit.ID, d schema.Description, value []byte) op.Finding {
+	where, what := fmt.Sprintf("entry %d", e.ID), fmt.Sprintf("entry %d", other)
+	if name, err := r.Name(e); err == nil {
+		where = name.DN
+	}
+	if o, err := r.Get(other); err == nil && o != nil {
+		if name, err := r.Name(o); err == nil {
+			what = name.DN
+		}
+	}
+	return op.Finding{
+		Where:  where,
+		What:   fmt.Sprintf("%s %q is a value of %s too", d, value, what),
+		Advice: "change one of them; the overlay refuses further ones",
+	}
+}

@@ -1,0 +1,91 @@
+// Package sasl has the SASL mechanisms (RFC 4513 section 5.2), one file each. What a mechanism needs of the server it is
+// given as a port when it is wired.
+package sasl
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"portolan/internal/dit"
+	"portolan/internal/op"
+	"portolan/ldap"
+)
+
+// Identities maps what a mechanism proved to directory identities.
+type Identities interface {
+	// Identify returns the identity of an entry by its name; nil where there is no such entry.
+	IdentifyDN(dn, method string) (*op.Identity, error)
+	// AdminIdentity is the configured administrator.
+	AdminIdentity(method string) *op.Identity
+	// NormalizeName returns a name in both forms.
+	NormalizeName(dn string) (dit.Name, error)
+	// ParseAuthzID returns the identity that an authorization identity names: "dn:..." or "u:..." (RFC 4513 section 5.2.1.8).
+	ParseAuthzID(authzID, method string) (*op.Identity, error)
+}
+
+// External is the EXTERNAL mechanism (RFC 4422 appendix A): on a Unix socket the identity of the process at the other end,
+// under TLS the client certificate's subject, where that is the name of an entry. own is the user id of the server.
+func External(ids Identities, own int) op.Mechanism {
+	return op.Mechanism{
+		Name: "EXTERNAL",
+		Allowed: func(c *op.Conn) bool {
+			if c.Transport == op.Unix {
+				return c.Peer != nil
+			}
+			state := c.TLS()
+			return state != nil && len(state.VerifiedChains) > 0
+		},
+		Start: func(*op.Request) (op.Exchange, error) { return &external{ids: ids, own: own}, nil },
+	}
+}
+
+type external struct {
+	ids    Identities
+	own    int
+	prompt bool
+}
+
+// Step implements op.Exchange. A client without initial response is asked for one with an empty challenge.
+func (x *external) Step(_ context.Context, req *op.Request, creds []byte) ([]byte, *op.Identity, error) {
+	if creds == nil && !x.prompt {
+		// RFC 4422 appendix A.1: the authorization identity is the initial response, which libldap leaves out when it is
+		// empty. A bind without it is one with the empty identity: waiting for another step would break such clients.
+		x.prompt = true
+	}
+	who, err := x.authenticated(req.Conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	if authz := string(creds); authz != "" {
+		asked, err := x.ids.ParseAuthzID(authz, "EXTERNAL")
+		if err != nil {
+			return nil, nil, err
+		}
+		if asked == nil || asked.Name.Norm != who.Name.Norm && !who.Admin {
+			return nil, nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("%s may not act as %q", who.Name.DN, authz))
+		}
+		return nil, asked, nil
+	}
+	return nil, who, nil
+}
+
+func (x *external) authenticated(c *op.Conn) (*op.Identity, error) {
+	if c.Transport == op.Unix {
+		if c.Peer.UID == 0 || c.Peer.UID == x.own {
+			return x.ids.AdminIdentity("EXTERNAL"), nil
+		}
+		// The form that OpenLDAP gives peer credentials, so that access rules can be carried over.
+		name, err := x.ids.NormalizeName(fmt.Sprintf("gidNumber=%d+uidNumber=%d,cn=peercred,cn=external,cn=auth", c.Peer.GID, c.Peer.UID))
+		if err != nil {
+			return nil, err
+		}
+		return &op.Identity{Name: name, Method: "EXTERNAL"}, nil
+	}
+	subject := c.TLS().VerifiedChains[0][0].Subject.ToRDNSequence().String()
+	who, err := x.ids.IdentifyDN(strings.TrimSpace(subject), "EXTERNAL")
+	if err != nil || who == nil {
+		return nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("no entry for the certificate of %q: %v", subject, err))
+	}
+	return who, nil
+}
