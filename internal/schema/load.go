@@ -114,6 +114,7 @@ type builder struct {
 	raw     []*rawDefinition
 	defined map[string]*rawDefinition // by kind and OID
 	names   map[string]*rawDefinition // by kind and lower-case name
+	again   [][2]*rawDefinition       // what was defined, and what came later with the same OID
 }
 
 // read takes one file in.
@@ -177,10 +178,8 @@ func (b *builder) add(d *rawDefinition) error {
 	}
 	key = d.kind + " " + key
 	if old := b.defined[key]; old != nil {
-		if old.canon == d.canon {
-			return nil
-		}
-		return fmt.Errorf("%s: %s has the OID of %s, which %s defines differently; give it an OID and a name of its own or remove one of the two", d.Origin, d.what(), old.what(), old.Origin)
+		b.again = append(b.again, [2]*rawDefinition{old, d})
+		return nil
 	}
 	if d.kind != "matchingruleuse" && d.kind != "ditcontentrules" {
 		for _, n := range d.Names {

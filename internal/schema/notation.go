@@ -2,8 +2,6 @@ package schema
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -168,7 +166,6 @@ func readDefinition(st *statement, macros map[string]string) (*rawDefinition, er
 		d.OID = r.oid(oid, macros)
 	}
 	d.expand(macros)
-	d.canon = d.canonical()
 	return d, r.err
 }
 
@@ -331,35 +328,6 @@ func (d *rawDefinition) readRuleIDs(r *reader, own string) {
 		}
 		d.ids = append(d.ids, int(n))
 	}
-}
-
-// canonical renders what makes a definition the one it is: all but description, extensions and the order and case of
-// words.
-func (d *rawDefinition) canonical() string {
-	var b strings.Builder
-	b.WriteString(d.kind + " " + d.OID)
-	for _, n := range d.Names {
-		b.WriteString(" '" + strings.ToLower(n) + "'")
-	}
-	if d.Obsolete {
-		b.WriteString(" OBSOLETE")
-	}
-	for _, term := range slices.Sorted(maps.Keys(d.terms)) {
-		v := d.terms[term]
-		if v == nil || term == "STRUCTURAL" || term == "USAGE" && strings.EqualFold(v[0], "userApplications") {
-			continue // nothing of its own, or the default
-		}
-		low := make([]string, len(v))
-		for i, w := range v {
-			low[i] = strings.ToLower(w)
-			if term == "SYNTAX" {
-				low[i], _, _ = strings.Cut(w, "{")
-			}
-		}
-		slices.Sort(low)
-		b.WriteString(" " + term + "(" + strings.Join(low, " ") + ")")
-	}
-	return b.String()
 }
 
 // readMacro parses "name oid" of an objectidentifier statement.

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ func (b *builder) resolve() error {
 		func() error { return each("attributetypes", b.linkType) },
 		b.orderTypes,
 		func() error { return each("objectclasses", b.declareClass) },
+		b.compareAgain,
 		func() error { return each("objectclasses", b.linkClass) },
 		b.orderClasses,
 		func() error { return each("ditcontentrules", b.contentRule) },
@@ -53,6 +55,96 @@ func (b *builder) resolve() error {
 	}
 	return nil
 }
+
+// compareAgain checks that what is defined twice is the same both times.
+func (b *builder) compareAgain() error {
+	for _, pair := range b.again {
+		old, d := pair[0], pair[1]
+		if term := b.difference(old, d); term != "" {
+			return fmt.Errorf("%s: %s has the OID of %s at %s, but another %s; remove one of the two, or give this one an OID and a name of its own", d.Origin, d.what(), old.what(), old.Origin, term)
+		}
+	}
+	return nil
+}
+
+// lessTerms are the terms that a repeated definition may lack: schemas that came before an RFC's last revision say less
+// and mean the same thing. Nothing that was valid under them is invalid without.
+var lessTerms = []string{"EQUALITY", "ORDERING", "SUBSTR", "USAGE", "NO-USER-MODIFICATION", "MAY"}
+
+// difference returns the term in which a definition differs from an earlier one of the same OID, or "". Descriptions,
+// extensions, length bounds and the order of lists make no difference.
+func (b *builder) difference(old, d *rawDefinition) string {
+	low := func(names []string) []string {
+		out := make([]string, len(names))
+		for i, n := range names {
+			out[i] = strings.ToLower(n)
+		}
+		return out
+	}
+	have := low(old.Names)
+	for _, n := range low(d.Names) {
+		if !slices.Contains(have, n) {
+			return "NAME"
+		}
+	}
+	if old.Obsolete != d.Obsolete {
+		return "OBSOLETE"
+	}
+	for _, term := range slices.Sorted(maps.Keys(termForms[d.kind])) {
+		was, is := b.refs(d.kind, term, old), b.refs(d.kind, term, d)
+		less := slices.Contains(lessTerms, term)
+		for _, r := range is {
+			if !slices.Contains(was, r) {
+				return term
+			}
+		}
+		if len(was) != len(is) && !less {
+			return term
+		}
+	}
+	return ""
+}
+
+// refs returns the values of a term in a form that can be compared: names as OIDs, defaults left out.
+func (b *builder) refs(kind, term string, d *rawDefinition) []string {
+	values, present := d.terms[term]
+	if !present {
+		return nil
+	}
+	switch {
+	case term == "STRUCTURAL":
+		return nil
+	case len(values) == 0:
+		return []string{term} // a flag
+	}
+	var out []string
+	for _, v := range values {
+		v = strings.ToLower(v)
+		var oid string
+		switch {
+		case term == "SYNTAX":
+			oid, _, _ = strings.Cut(v, "{")
+		case term == "USAGE" && v == "userapplications":
+			continue
+		case b.rules[v] != nil && (term == "EQUALITY" || term == "ORDERING" || term == "SUBSTR"):
+			oid = b.rules[v].OID
+		case b.classes[v] != nil && (kind == "objectclasses" && term == "SUP" || term == "AUX" || term == "OC"):
+			oid = b.classes[v].OID
+			if oid == topOID && kind == "objectclasses" {
+				continue // every class inherits from it
+			}
+		case b.attrs[v] != nil:
+			oid = b.attrs[v].OID
+		default:
+			oid = v
+		}
+		out = appendNew(out, oid)
+	}
+	return out
+}
+
+// topOID is the OID of the object class top.
+const topOID = "2.5.6.0"
 
 func (d *rawDefinition) one(term string) string {
 	if v := d.terms[term]; len(v) > 0 {
@@ -234,7 +326,7 @@ func (b *builder) linkClass(d *rawDefinition) error {
 	if c.Sup, err = b.classRefs(d, "SUP"); err != nil {
 		return err
 	}
-	if top := b.classes["top"]; len(c.Sup) == 0 && top != nil && c != top {
+	if top := b.classes[topOID]; len(c.Sup) == 0 && top != nil && c != top {
 		c.Sup = []*ObjectClass{top} // RFC 4512 section 2.4.1: all classes inherit from top
 	}
 	if c.Must, err = b.typeRefs(d, "MUST"); err != nil {

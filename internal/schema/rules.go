@@ -76,6 +76,7 @@ func builtinRules() []ruleDef {
 		// Change sequence numbers, as slapd has them.
 		equality("1.3.6.1.4.1.4203.666.11.2.2", "CSNMatch", "1.3.6.1.4.1.4203.666.11.2.1", csnKey, csnKey),
 		ordering("1.3.6.1.4.1.4203.666.11.2.3", "CSNOrderingMatch", "1.3.6.1.4.1.4203.666.11.2.1", csnKey),
+		equality("1.3.6.1.4.1.4203.666.4.12", "authzMatch", "1.3.6.1.4.1.4203.666.2.7", exactKey, exactKey),
 		// RFC 4523.
 		assertion("2.5.13.34", "certificateExactMatch", "1.3.6.1.1.15.1", certificateKey, certificateAssertion, syn+"8"),
 		{oid: "2.5.13.36", name: "certificatePairExactMatch", syntax: "1.3.6.1.1.15.3", applies: []string{syn + "10"}, MatchingRule: MatchingRule{ValueKey: pairKey, AssertionKey: pairAssertion, Match: pairMatch}},
