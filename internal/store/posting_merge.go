@@ -1,0 +1,142 @@
+package store
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+)
+
+// chunkFold is the state of a fold: what the operands so far have added and removed, and whether all that was there before
+// them is known. An id is never in both.
+type chunkFold struct {
+	adds, removes wordSet
+	// whole says that a value was met: adds are all there is, and removes mean nothing.
+	whole bool
+}
+
+var chunkFolds = sync.Pool{New: func() any { return new(chunkFold) }}
+
+// mergePostings is kv.Merger.Merge for posting chunks.
+func mergePostings(key, old []byte, operands [][]byte) []byte {
+	if v, ok := viewChunk(old); ok && v.bits == nil && smallFold(operands) {
+		return mergeSmall(old, operands)
+	}
+	f := chunkFolds.Get().(*chunkFold)
+	defer chunkFolds.Put(f)
+	*f = chunkFold{whole: true}
+	f.apply(old)
+	for _, o := range operands {
+		f.apply(o)
+	}
+	return f.adds.appendChunk(nil)
+}
+
+// partialMergePostings is kv.Merger.PartialMerge for posting chunks.
+func partialMergePostings(key []byte, operands [][]byte) []byte {
+	if len(operands) == 1 {
+		return slices.Clone(operands[0])
+	}
+	f := chunkFolds.Get().(*chunkFold)
+	defer chunkFolds.Put(f)
+	*f = chunkFold{}
+	for _, o := range operands {
+		f.apply(o)
+	}
+	if f.whole {
+		return f.adds.appendChunk(nil)
+	}
+	adds, removes := f.adds.count(), f.removes.count()
+	if adds+removes > changesMax {
+		dst := append(make([]byte, 0, 1+2*bitmapBytes), tagMasks)
+		return f.removes.appendBits(f.adds.appendBits(dst))
+	}
+	dst := append(make([]byte, 0, 3+2*(adds+removes)), tagChanges, byte(adds), byte(adds>>8))
+	return f.removes.appendList(f.adds.appendList(dst))
+}
+
+// apply folds one more operand in. A value among the operands stands for all that was before it. Octets that are neither
+// are passed over: a check finds what they did.
+func (f *chunkFold) apply(o []byte) {
+	if v, ok := viewChunk(o); ok {
+		f.adds, f.whole = wordSet{}, true
+		if v.bits != nil {
+			f.adds.orBits(v.bits)
+		} else {
+			f.adds.orList(v.list)
+		}
+		return
+	}
+	if len(o) < 3 || len(o)%2 == 0 {
+		return
+	}
+	switch n := 2 * int(binary.LittleEndian.Uint16(o[1:])); {
+	case o[0] == tagAdd && len(o) == 3:
+		f.adds.orList(o[1:])
+		f.removes.andNotList(o[1:])
+	case o[0] == tagRemove && len(o) == 3:
+		f.adds.andNotList(o[1:])
+		f.removes.orList(o[1:])
+	case o[0] == tagChanges && n <= len(o)-3:
+		adds, removes := o[3:3+n], o[3+n:]
+		f.adds.orList(adds)
+		f.adds.andNotList(removes)
+		f.removes.orList(removes)
+		f.removes.andNotList(adds)
+	case o[0] == tagMasks && len(o) == 1+2*bitmapBytes:
+		adds, removes := o[1:1+bitmapBytes], o[1+bitmapBytes:]
+		f.adds.orBits(adds)
+		f.adds.andNotBits(removes)
+		f.removes.orBits(removes)
+		f.removes.andNotBits(adds)
+	}
+}
+
+// smallFolds is the number of single changes up to which a list is changed in place rather than through bits.
+const smallFolds = 16
+
+func smallFold(operands [][]byte) bool {
+	if len(operands) > smallFolds {
+		return false
+	}
+	for _, o := range operands {
+		if len(o) != 3 || (o[0] != tagAdd && o[0] != tagRemove) {
+			return false
+		}
+	}
+	return true
+}
+
+// mergeSmall applies single changes to a list.
+func mergeSmall(old []byte, operands [][]byte) []byte {
+	dst := append(make([]byte, 0, len(old)+2*len(operands)), old...)
+	for _, o := range operands {
+		low := binary.LittleEndian.Uint16(o[1:])
+		at := lowerBound(dst, low)
+		there := at < len(dst) && binary.LittleEndian.Uint16(dst[at:]) == low
+		switch {
+		case o[0] == tagAdd && !there:
+			dst = slices.Insert(dst, at, o[1], o[2])
+		case o[0] == tagRemove && there:
+			dst = slices.Delete(dst, at, at+2)
+		}
+	}
+	if len(dst) <= 2*listMax {
+		return dst
+	}
+	var w wordSet
+	w.orList(dst)
+	return w.appendChunk(nil)
+}
+
+// lowerBound returns the offset of the first id in a list that is not less than low.
+func lowerBound(list []byte, low uint16) int {
+	lo, hi := 0, len(list)/2
+	for lo < hi {
+		if m := (lo + hi) / 2; binary.LittleEndian.Uint16(list[2*m:]) < low {
+			lo = m + 1
+		} else {
+			hi = m
+		}
+	}
+	return 2 * lo
+}
