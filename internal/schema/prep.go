@@ -221,16 +221,31 @@ func prepare(text []byte, foldCase bool) ([]byte, error) {
 // foldAll folds case and normalises until neither changes anything, which for nearly all text is after one round.
 func foldAll(text []byte) []byte {
 	caser := cases.Fold()
-	// Decomposing first lets the folding see letters below combining marks that NFKC will reorder.
-	out := norm.NFKC.Bytes(caser.Bytes(norm.NFD.Bytes(text)))
+	round := func(b []byte) []byte {
+		// Decomposing first lets the folding see letters below combining marks that NFKC will reorder.
+		b = caser.Bytes(norm.NFD.Bytes(b))
+		return norm.NFKC.Bytes(bytes.Map(foldCherokee, b))
+	}
+	out := round(text)
 	for range 4 {
-		again := norm.NFKC.Bytes(caser.Bytes(norm.NFD.Bytes(out)))
+		again := round(out)
 		if bytes.Equal(again, out) {
 			break
 		}
 		out = again
 	}
 	return out
+}
+
+// foldCherokee folds Cherokee to its capitals, as Unicode does; x/text swaps the two cases.
+func foldCherokee(r rune) rune {
+	switch {
+	case r >= 0xAB70 && r <= 0xABBF:
+		return r - 0xAB70 + 0x13A0
+	case r >= 0x13F8 && r <= 0x13FD:
+		return r - 8
+	}
+	return r
 }
 
 // mapCodePoints is the mapping of RFC 4518 section 2.2 without case.
