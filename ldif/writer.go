@@ -82,7 +82,7 @@ func (w *Writer) WriteEntry(dn string, attrs []ldap.Attribute) error {
 		return err
 	}
 	for i := range attrs {
-		if !isDescription(attrs[i].Type) {
+		if !isDescription(attrs[i].Type) || reserved(string(attrs[i].Type)) {
 			return badName(string(attrs[i].Type))
 		}
 		for _, v := range attrs[i].Values {
@@ -111,11 +111,7 @@ func (w *Writer) WriteRecord(r *Record) error {
 	var err error
 	switch r.Kind {
 	case Content, Add:
-		for i := range r.Attributes {
-			if err = w.fields(r.Attributes[i].Name, r.Attributes[i].Values); err != nil {
-				return err
-			}
-		}
+		err = w.attributes(r)
 	case Delete:
 	case Modify:
 		err = w.mods(r.Mods)
@@ -128,6 +124,29 @@ func (w *Writer) WriteRecord(r *Record) error {
 		return err
 	}
 	return w.out.WriteByte('\n')
+}
+
+func (w *Writer) attributes(r *Record) error {
+	written := 0
+	for i := range r.Attributes {
+		a := &r.Attributes[i]
+		if reserved(a.Name) {
+			return fmt.Errorf("ldif: %q means something else than an attribute in LDIF", a.Name)
+		}
+		if err := w.fields(a.Name, a.Values); err != nil {
+			return err
+		}
+		written += len(a.Values)
+	}
+	if r.Kind == Add && written == 0 {
+		return fmt.Errorf("ldif: changetype: add needs at least one attribute")
+	}
+	return nil
+}
+
+// reserved says whether a name cannot be an attribute's because the line would be read as something else.
+func reserved(name string) bool {
+	return strings.EqualFold(name, "dn") || strings.EqualFold(name, "changetype") || strings.EqualFold(name, "control")
 }
 
 func (w *Writer) controls(r *Record) error {
