@@ -13,6 +13,12 @@ import (
 // internedNames bounds how many attribute names a Parser remembers, so as not to allocate the same few again and again.
 const internedNames = 4096
 
+// What a Parser keeps from one record to the next.
+const (
+	keptOctets = 1 << 20
+	keptValues = 1 << 14
+)
+
 // Parser turns the text of one record into a Record, over and over into the same storage. It is for one goroutine.
 type Parser struct {
 	opts  Options
@@ -45,8 +51,11 @@ func ParseRecord(block []byte, line int, opts Options) (*Record, error) {
 func (p *Parser) Parse(block []byte, line int) (*Record, error) {
 	p.rest, p.line = block, line
 	p.attrs, p.mods, p.controls, p.values = p.attrs[:0], p.mods[:0], p.controls[:0], p.values[:0]
-	if cap(p.octets) > 1<<20 {
-		p.octets = nil // one large photograph is no reason to hold its size for ever
+	if cap(p.octets) > keptOctets { // one large record is no reason to hold its size for ever
+		p.octets = nil
+	}
+	if cap(p.values) > keptValues {
+		p.attrs, p.mods, p.values = nil, nil, nil
 	}
 	p.octets = p.octets[:0]
 	p.record = Record{}

@@ -40,7 +40,9 @@ func (s *Splitter) Next(dst []byte) (block []byte, line int, err error) {
 			return nil, 0, err
 		}
 	}
-	dst = dst[:0]
+	if dst = dst[:0]; cap(dst) == 0 {
+		dst = make([]byte, 0, 1<<10)
+	}
 	first := 0
 	comment := false // the last line before the record was a comment, or the rest of one
 	for {
