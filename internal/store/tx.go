@@ -228,10 +228,20 @@ func (t *Tx) Put(c PutRequest) (dit.Change, error) {
 	}
 	written := t.b.Len()
 	ch, err := t.put(c)
-	if err != nil && t.b.Len() != written {
+	t.brokenBy(err, written)
+	return ch, err
+}
+
+// brokenBy keeps a transaction from being committed after a change that failed half way, or for a reason other than what it
+// asked for.
+func (t *Tx) brokenBy(err error, written int) {
+	if err == nil || t.broken != nil {
+		return
+	}
+	var asked *ldap.Error
+	if !errors.As(err, &asked) || t.b.Len() != written {
 		t.broken = err
 	}
-	return ch, err
 }
 
 func (t *Tx) put(c PutRequest) (dit.Change, error) {
@@ -385,9 +395,7 @@ func (t *Tx) replace(ch *dit.Change) error {
 func (t *Tx) Remove(e *dit.Entry) (dit.Change, error) {
 	written := t.b.Len()
 	ch, err := t.remove(e)
-	if err != nil && t.b.Len() != written {
-		t.broken = err
-	}
+	t.brokenBy(err, written)
 	return ch, err
 }
 
