@@ -1,6 +1,8 @@
 package session
 
 import (
+	"runtime"
+
 	"portolan/ber"
 	"portolan/internal/op"
 	"portolan/ldap"
@@ -233,7 +235,14 @@ func (s *Session) perform(t *task, frame []byte) verdict {
 // finish ends a detached operation.
 func (s *Session) finish(t *task, err error) {
 	if t.decide(err) {
-		err := t.respond(now)
+		err := t.respond(later)
+		if s.active.Load() > 0 {
+			// Writes end in groups. Whoever else is about to answer does so first, and one write takes it all.
+			runtime.Gosched()
+		}
+		if err == nil {
+			err = s.out.flush()
+		}
 		if after := t.req.Reply.After; after != nil && err == nil {
 			if err = s.out.drain(); err == nil {
 				after()

@@ -63,6 +63,7 @@ type Session struct {
 	refs    atomic.Int32
 	inline  atomic.Int32 // message ID of the operation on the reading goroutine, or 0
 	active  atomic.Int32 // detached operations whose response is not decided
+	done    atomic.Int64 // when a detached operation was last decided, as a time.Duration since begun
 	closing atomic.Bool
 
 	mu      sync.Mutex
@@ -367,7 +368,11 @@ func (s *Session) readEnded(err error) (again bool) {
 // deadline returns when the connection has been silent for too long, and which limit that is.
 func (s *Session) deadline() (at time.Time, limit time.Duration, bind bool) {
 	if limit = s.lim.IdleTimeout; limit > 0 {
-		at = s.last.Add(limit)
+		at = s.last
+		if done := s.begun.Add(time.Duration(s.done.Load())); done.After(at) {
+			at = done
+		}
+		at = at.Add(limit)
 	}
 	if b := s.lim.BindTimeout; b > 0 && !s.greeted {
 		if end := s.begun.Add(b); at.IsZero() || end.Before(at) {
@@ -398,13 +403,14 @@ func (s *Session) armAt(at, now time.Time) {
 
 // timeout is called when the socket's read deadline has passed. It reports whether to go on.
 func (s *Session) timeout() (again bool) {
+	busy := s.active.Load() > 0 // asked first: an operation says when it ended before it is no longer counted
 	at, limit, bind := s.deadline()
 	now := s.cfg.now()
 	switch {
 	case at.IsZero() || now.Before(at):
 		s.armAt(at, now)
 		return true
-	case s.active.Load() > 0:
+	case busy:
 		s.armAt(now.Add(limit), now)
 		return true
 	case bind:

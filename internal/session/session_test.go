@@ -336,8 +336,8 @@ func TestDetach(t *testing.T) {
 		cfg := testConfig(h)
 		cfg.Limits.MaxOutstanding = 2
 		c := connect(t, cfg)
-		c.send(search(1, "block a"), search(2, "block b"), search(3, "who"), abandon(4, 1), search(5, "who"))
-		c.expect("3 done 51 ...", "5 done 0")
+		c.send(search(1, "block a"), search(2, "block b"), search(3, "who"))
+		c.expect("3 done 51 ...")
 		if cfg.Stats.Read().Busy != 1 {
 			t.Error("not counted")
 		}
@@ -351,6 +351,14 @@ func TestDetach(t *testing.T) {
 		h.awaitStart(t, "a")
 		h.release("a")
 		c.expect("1 done 0", "2 done 0")
+	})
+	t.Run("abandon makes room", func(t *testing.T) {
+		h := newScript()
+		cfg := testConfig(h)
+		cfg.Limits.MaxOutstanding, cfg.Limits.BusyAfter = 2, patience
+		c := connect(t, cfg)
+		c.send(search(1, "block a"), search(2, "block b"), abandon(3, 1), search(4, "who"))
+		c.expect("4 done 0")
 	})
 	t.Run("the end of the connection cancels", func(t *testing.T) {
 		for _, how := range []string{"close", "unbind", "garbage", "abort"} {

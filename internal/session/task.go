@@ -237,6 +237,7 @@ func (t *task) logCause(e *ldap.Error) {
 // whoever cancelled it learns how that went. It reports whether the response is still wanted.
 func (t *task) decide(err error) (wanted bool) {
 	s := t.s
+	s.done.Store(int64(s.cfg.now().Sub(s.begun)))
 	s.mu.Lock()
 	if s.table[t.req.ID] == t {
 		delete(s.table, t.req.ID)
