@@ -68,7 +68,7 @@ func (e *Engine) SupportedControls() []string {
 // SupportedExtensions returns what supportedExtension of the root DSE lists.
 func (e *Engine) SupportedExtensions() []string {
 	var out []string
-	for _, x := range e.o.Extended {
+	for _, x := range e.verbs {
 		if !x.ControlOnly {
 			out = append(out, x.OID)
 		}
@@ -79,7 +79,7 @@ func (e *Engine) SupportedExtensions() []string {
 // SupportedMechanisms returns what supportedSASLMechanisms lists for a connection as it is now.
 func (e *Engine) SupportedMechanisms(c *op.Conn) []string {
 	var out []string
-	for _, m := range e.o.Mechanisms {
+	for _, m := range e.sasl {
 		if m.Allowed(c) {
 			out = append(out, m.Name)
 		}

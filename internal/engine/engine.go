@@ -24,12 +24,9 @@ import (
 
 // Options are what an Engine is made of. All fields are constant afterwards.
 type Options struct {
-	Store      *store.Store
-	Overlays   []op.Overlay
-	Controls   []op.Control
-	Extended   []op.Extended
-	Mechanisms []op.Mechanism
-	Special    []Special
+	Store    *store.Store
+	Overlays []op.Overlay
+	Controls []op.Control
 	// Hashing runs password hashes, Verified remembers passwords that were right.
 	Hashing  *credential.Pool
 	Verified *credential.Cache
@@ -44,9 +41,7 @@ type Settings struct {
 	// PolicyVersion goes into the keys of the verified-credential cache: raising it forgets all of them.
 	PolicyVersion uint64
 	Admin         dit.Name
-	// AdminSecret verifies the admin's password; nil: the admin cannot bind with a password.
-	AdminSecret *credential.Secret
-	// AdminStored is the stored form of AdminSecret, for the verified-credential cache.
+	// AdminStored is the stored form of the admin's password; nil: the admin cannot bind with one.
 	AdminStored []byte
 	Passwords   credential.Params
 	RequireTLS  TLSPolicy
@@ -78,7 +73,9 @@ type Engine struct {
 
 	controls   map[string]*control
 	extended   map[string]*op.Extended
+	verbs      []op.Extended // in the order of the list
 	mechanisms map[string]*op.Mechanism
+	sasl       []op.Mechanism
 	special    map[string]*Special
 	viewTable  atomic.Pointer[viewSet]
 	members    membership
@@ -103,19 +100,22 @@ func New(o Options, s *Settings) *Engine {
 	for i := range o.Controls {
 		e.controls[o.Controls[i].OID] = &control{Control: o.Controls[i], order: i}
 	}
-	for i := range o.Extended {
-		e.extended[o.Extended[i].OID] = &o.Extended[i]
-	}
-	for i := range o.Mechanisms {
-		e.mechanisms[o.Mechanisms[i].Name] = &o.Mechanisms[i]
-	}
-	for i := range o.Special {
-		e.special[o.Special[i].Norm] = &o.Special[i]
-	}
 	e.viewTable.Store(newViewSet(e, o.Overlays))
 	e.members.init(o.Store)
 	e.settings.Store(s)
 	return e
+}
+
+// Wire adds the extensions that need the engine itself; only before it serves.
+func (e *Engine) Wire(verbs []op.Extended, sasl []op.Mechanism) {
+	for i := range verbs {
+		e.verbs = append(e.verbs, verbs[i])
+		e.extended[verbs[i].OID] = &verbs[i]
+	}
+	for i := range sasl {
+		e.sasl = append(e.sasl, sasl[i])
+		e.mechanisms[sasl[i].Name] = &sasl[i]
+	}
 }
 
 // Set replaces the settings for the operations that begin from now on.

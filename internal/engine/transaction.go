@@ -87,12 +87,16 @@ func (e *Engine) writeError(err error) error {
 }
 
 // stamp sets the operational attributes that every change carries (RFC 4512 section 3.4).
-func (tx *writeTx) stamp(d *dit.Draft, isNew bool) {
+func (tx *writeTx) stamp(d *dit.Draft, isNew bool) error {
 	known := &tx.Schema().Known
 	author := []byte(tx.req.Identity.Name.DN)
 	if isNew {
 		if d.First(known.EntryUUID) == nil {
-			d.UUID = tx.NextUUID()
+			id, err := tx.NextUUID()
+			if err != nil {
+				return err
+			}
+			d.UUID = id
 			d.Set(known.EntryUUID, []byte(d.UUID.String()))
 		}
 		if d.First(known.CreateTimestamp) == nil {
@@ -108,6 +112,7 @@ func (tx *writeTx) stamp(d *dit.Draft, isNew bool) {
 	if !isNew || d.First(known.ModifiersName) == nil {
 		d.Set(known.ModifiersName, author)
 	}
+	return nil
 }
 
 // put seals a draft and stores it with a new CSN; it is the one way of every write.
@@ -147,7 +152,9 @@ func (tx *writeTx) finish(d *dit.Draft) error {
 			}
 		}
 	}
-	tx.stamp(d, d.Base == nil)
+	if err := tx.stamp(d, d.Base == nil); err != nil {
+		return err
+	}
 	if err := tx.e.put(tx.Tx, tx.set, d); err != nil {
 		return err
 	}
@@ -183,11 +190,7 @@ func (tx *writeTx) Modify(d *dit.Draft) error { return tx.finish(d) }
 
 // Add implements op.Tx.
 func (tx *writeTx) Add(name ldap.DN, d *dit.Draft) error {
-	norm, err := tx.Schema().NormalizeParsed(nil, name)
-	if err != nil {
-		return err
-	}
-	return tx.addAt(name, string(norm), d)
+	return tx.addAt(name, string(tx.Schema().NormalizeParsed(nil, name)), d)
 }
 
 // Delete implements op.Tx.
@@ -228,10 +231,7 @@ func (tx *writeTx) addAt(name ldap.DN, norm string, d *dit.Draft) error {
 // placeUnder puts a draft beneath the entry that is its parent.
 func (tx *writeTx) placeUnder(name ldap.DN, matched *dit.Entry, d *dit.Draft) error {
 	s := tx.Schema()
-	parentNorm, err := s.NormalizeParsed(nil, name[1:])
-	if err != nil {
-		return err
-	}
+	parentNorm := s.NormalizeParsed(nil, name[1:])
 	if matched == nil {
 		return ldap.Errorf(ldap.NoSuchObject, "the name is not beneath a naming context of this server")
 	}
@@ -245,10 +245,6 @@ func (tx *writeTx) placeUnder(name ldap.DN, matched *dit.Entry, d *dit.Draft) er
 	if matched.Alias {
 		return ldap.Errorf(ldap.AliasProblem, "an alias has no entries beneath it")
 	}
-	rdn, err := s.NormalizeRDN(nil, name[0])
-	if err != nil {
-		return err
-	}
-	d.Parent, d.RDN, d.NormRDN = matched.ID, name[0].String(), string(rdn)
+	d.Parent, d.RDN, d.NormRDN = matched.ID, name[0].String(), string(s.NormalizeRDN(nil, name[0]))
 	return nil
 }

@@ -300,11 +300,7 @@ func (e *Engine) add(ctx context.Context, req *op.Request, m *ldap.AddRequest, s
 
 // mayAdd asks for the right to add beneath the parent of a name.
 func (e *Engine) mayAdd(r op.Reader, rights *access.Evaluator, name ldap.DN) error {
-	parent, err := r.Schema().NormalizeParsed(nil, name[1:])
-	if err != nil {
-		return err
-	}
-	above, _, err := r.Lookup(string(parent))
+	above, _, err := r.Lookup(string(r.Schema().NormalizeParsed(nil, name[1:])))
 	if err != nil || above == nil {
 		return err // the add itself says what is wrong
 	}
@@ -320,10 +316,7 @@ func (e *Engine) mayAdd(r op.Reader, rights *access.Evaluator, name ldap.DN) err
 
 func (tx *writeTx) add(name ldap.DN, dn []byte, ready *prepared) error {
 	s := tx.Schema()
-	norm, err := s.NormalizeParsed(nil, name)
-	if err != nil {
-		return err
-	}
+	norm := s.NormalizeParsed(nil, name)
 	if !tx.req.Write.ManageDsaIT {
 		existing, matched, err := tx.Lookup(string(norm))
 		if err != nil {
@@ -476,10 +469,6 @@ func (tx *writeTx) modifyDN(m *ldap.ModifyDNRequest, rdn ldap.RDN) error {
 			return err
 		}
 	}
-	norm, err := s.NormalizeRDN(nil, rdn)
-	if err != nil {
-		return err
-	}
 	if m.DeleteOldRDN {
 		if err := tx.dropOldName(s, entry, rdn, d, target); err != nil {
 			return err
@@ -494,7 +483,7 @@ func (tx *writeTx) modifyDN(m *ldap.ModifyDNRequest, rdn ldap.RDN) error {
 			return err
 		}
 	}
-	d.RDN, d.NormRDN = rdn.String(), string(norm)
+	d.RDN, d.NormRDN = rdn.String(), string(s.NormalizeRDN(nil, rdn))
 	if err := tx.finish(d); err != nil {
 		return err
 	}

@@ -1,0 +1,143 @@
+package app
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"portolan/internal/access"
+	"portolan/internal/config"
+	"portolan/internal/op"
+	"portolan/internal/schema"
+	"portolan/internal/store"
+)
+
+// builtinIndexes are the indexes that every directory has: what mail servers, login stacks and web applications search
+// by, so that an ordinary login never scans.
+var builtinIndexes = map[store.IndexKind][]string{
+	store.IndexEquality: {
+		"objectClass", "uid", "cn", "sn", "givenName", "mail", "member", "uniqueMember", "memberUid", "uidNumber", "gidNumber",
+		"owner", "manager", "seeAlso", "entryUUID", "entryCSN", "memberURL",
+	},
+	store.IndexSubstring: {"cn", "sn", "givenName", "mail", "uid"},
+	store.IndexOrdering:  {"entryCSN"},
+}
+
+// indexes returns the indexes of a configuration: the built-in ones, those of the overlays, and its own.
+func indexes(c *config.Config, overlays []op.Overlay) []store.IndexSpec {
+	var out []store.IndexSpec
+	add := func(kind store.IndexKind, names ...string) {
+		for _, name := range names {
+			spec := store.IndexSpec{Attribute: name, Kind: kind}
+			if !slices.ContainsFunc(out, func(have store.IndexSpec) bool {
+				return have.Kind == kind && strings.EqualFold(have.Attribute, name)
+			}) {
+				out = append(out, spec)
+			}
+		}
+	}
+	for _, kind := range []store.IndexKind{store.IndexEquality, store.IndexSubstring, store.IndexOrdering} {
+		add(kind, builtinIndexes[kind]...)
+	}
+	for i := range overlays {
+		add(store.IndexEquality, overlays[i].Equality...)
+	}
+	add(store.IndexEquality, c.Index.Equality...)
+	add(store.IndexSubstring, c.Index.Substring...)
+	add(store.IndexOrdering, c.Index.Ordering...)
+	return out
+}
+
+// accessRules gives the rules of a configuration to package access.
+func accessRules(c *config.Config) []access.Rule {
+	out := make([]access.Rule, len(c.Access))
+	for i := range c.Access {
+		r := &c.Access[i]
+		out[i] = access.Rule{
+			Name: r.Name, Allow: r.Allow, Deny: r.Deny, Who: r.Who, On: r.On, Filter: r.Filter, Attrs: r.Attrs,
+			From: r.From, TLS: r.TLS, Method: r.Method, Origin: r.Position.String(),
+			At: func(key string) string { return r.At(key).String() },
+		}
+	}
+	return out
+}
+
+// limitsFor compiles the limits into the question that the engine asks.
+func limitsFor(c *config.Config, s *schema.Schema) (func(*op.Identity, func(string) bool) op.Limits, error) {
+	l := &c.Limits
+	general := op.Limits{Size: l.SizeLimit, Time: l.TimeLimit, Examined: l.MaxExamined, Changes: l.TransactionChanges}
+	type exception struct {
+		who    []func(id *op.Identity, inGroup func(string) bool) bool
+		limits op.Limits
+	}
+	var exceptions []exception
+	for i := range l.For {
+		f := &l.For[i]
+		x := exception{limits: general}
+		if f.SizeLimit != nil {
+			x.limits.Size = *f.SizeLimit
+		}
+		if f.TimeLimit != nil {
+			x.limits.Time = *f.TimeLimit
+		}
+		if f.MaxExamined != nil {
+			x.limits.Examined = *f.MaxExamined
+		}
+		for n, who := range f.Who {
+			test, err := whoTest(s, who)
+			if err != nil {
+				return nil, config.ErrorAt(f.At(fmt.Sprintf("who[%d]", n)), err.Error(), `write "anonymous", "users", "dn:DN" or "group:DN"`)
+			}
+			x.who = append(x.who, test)
+		}
+		exceptions = append(exceptions, x)
+	}
+	return func(id *op.Identity, inGroup func(string) bool) op.Limits {
+		if id.Admin {
+			// The administrator is bound by nothing but the size of one transaction.
+			return op.Limits{Changes: general.Changes}
+		}
+		for i := range exceptions {
+			for _, test := range exceptions[i].who {
+				if test(id, inGroup) {
+					return exceptions[i].limits
+				}
+			}
+		}
+		return general
+	}, nil
+}
+
+// whoTest compiles one word of limits.for.who.
+func whoTest(s *schema.Schema, who string) (func(*op.Identity, func(string) bool) bool, error) {
+	kind, name, _ := strings.Cut(who, ":")
+	switch kind {
+	case "anonymous":
+		return func(id *op.Identity, _ func(string) bool) bool { return id.IsAnonymous() }, nil
+	case "users":
+		return func(id *op.Identity, _ func(string) bool) bool { return !id.IsAnonymous() }, nil
+	}
+	norm, err := s.NormalizeDN(nil, []byte(name))
+	if err != nil {
+		return nil, err
+	}
+	want := string(norm)
+	switch kind {
+	case "dn":
+		return func(id *op.Identity, _ func(string) bool) bool { return id.Name.Norm == want }, nil
+	case "group":
+		return func(_ *op.Identity, inGroup func(string) bool) bool { return inGroup(want) }, nil
+	}
+	return nil, fmt.Errorf("%q names nobody", who)
+}
+
+// freeSpace returns the octets that a process may still write to the file system of dir.
+func freeSpace(dir string) (uint64, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, err
+	}
+	return fs.Bavail * uint64(fs.Bsize), nil
+}

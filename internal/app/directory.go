@@ -1,0 +1,284 @@
+// Package app puts the server together: it reads a configuration into the parts that the other packages are, starts and
+// stops them in order, and holds THE list of every extension (wire.go).
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"portolan/internal/access"
+	"portolan/internal/config"
+	"portolan/internal/credential"
+	"portolan/internal/dit"
+	"portolan/internal/engine"
+	"portolan/internal/kv"
+	"portolan/internal/kv/pebblekv"
+	"portolan/internal/op"
+	"portolan/internal/schema"
+	"portolan/internal/store"
+)
+
+// Directory is an open store with the engine above it: what a server serves, and what commands work on while no server
+// runs. Close it.
+type Directory struct {
+	Config   *config.Config
+	Schema   *schema.Schema
+	Store    *store.Store
+	Engine   *engine.Engine
+	Log      *slog.Logger
+	hashing  *credential.Pool
+	version  uint64 // of the access policy and the password parameters
+	lists    engine.Options
+	overlays []op.Overlay
+}
+
+// OpenOptions say how Open goes about it.
+type OpenOptions struct {
+	Log *slog.Logger
+	// ReadOnly opens the store without writing to it.
+	ReadOnly bool
+	// OnFatal is told of an error of the storage after which the process must end; it should not return.
+	OnFatal func(error)
+	// Version is what vendorVersion of the root DSE says.
+	Version string
+}
+
+// storeDir is where the store lives beneath data_dir.
+const storeDir = "store"
+
+// StoreDir returns the directory of the store of a configuration.
+func StoreDir(c *config.Config) string { return filepath.Join(c.DataDir, storeDir) }
+
+// LoadSchema builds the schema of a configuration: the shipped files and those that it names.
+func LoadSchema(c *config.Config) (*schema.Schema, error) {
+	variant := schema.RFC2307bis
+	if c.Schema.RFC2307 == "nis" {
+		variant = schema.RFC2307
+	}
+	files := schema.ShippedVariant(variant)
+	for _, name := range c.Schema.Files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, config.ErrorAt(c.At("schema.files"), fmt.Sprintf("the schema file cannot be read: %v", err), "correct the path or remove it")
+		}
+		files = append(files, schema.File{Name: name, Text: text})
+	}
+	return schema.Load(files...)
+}
+
+// Open opens the directory of a configuration. Errors are one line that says what to do.
+func Open(c *config.Config, o OpenOptions) (*Directory, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Directory{Config: c, Log: o.Log}
+	var err error
+	if d.overlays, err = makeOverlays(c); err != nil {
+		return nil, err
+	}
+	if d.Schema, err = LoadSchema(c); err != nil {
+		return nil, err
+	}
+	settings, err := d.settings(c)
+	if err != nil {
+		return nil, err
+	}
+	if d.Store, err = d.openStore(o); err != nil {
+		return nil, err
+	}
+	if err := d.makeEngine(o, settings); err != nil {
+		return nil, errors.Join(err, d.Store.Close())
+	}
+	return d, nil
+}
+
+// openStore opens the store beneath data_dir, which is made where it is missing.
+func (d *Directory) openStore(o OpenOptions) (*store.Store, error) {
+	c := d.Config
+	dir := StoreDir(c)
+	if !o.ReadOnly {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("data_dir %s cannot be used: %w", c.DataDir, reason(err))
+		}
+	}
+	db, err := pebblekv.Open(dir, pebblekv.Options{
+		Merger: store.Merger(), ReadOnly: o.ReadOnly, CacheBytes: c.Store.CacheBytes, OnFatal: o.OnFatal,
+		Logger: engineLogger(o.Log),
+	})
+	if err != nil {
+		return nil, openError(c, err)
+	}
+	s, err := store.Open(db, store.Options{
+		Schema: d.Schema, Suffixes: c.Directory.AllSuffixes(), Indexes: indexes(c, d.overlays),
+		CacheBytes: c.Store.EntryCache, Logger: o.Log,
+		Journal:   store.Retention{MaxAge: c.Journal.MaxAge, MaxBytes: c.Journal.MaxBytes},
+		FreeSpace: func() (uint64, error) { return freeSpace(dir) },
+		MinFree:   uint64(c.Limits.MinFreeBytes), ReadOnly: o.ReadOnly,
+	})
+	if err != nil {
+		return nil, errors.Join(openError(c, err), db.Close())
+	}
+	return s, nil
+}
+
+// openError says what to do about a store that does not open.
+func openError(c *config.Config, err error) error {
+	var newer store.ErrNewerFormat
+	switch {
+	case errors.Is(err, kv.ErrLocked):
+		return fmt.Errorf("data_dir %s is in use by another process: stop the other server, or give this one a data_dir of its own", c.DataDir)
+	case errors.As(err, &newer):
+		return fmt.Errorf("data_dir %s: %w", c.DataDir, err)
+	case errors.Is(err, kv.ErrReadOnly), errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("data_dir %s cannot be written to: give it to the user that the server runs as", c.DataDir)
+	}
+	return fmt.Errorf("data_dir %s: %w", c.DataDir, err)
+}
+
+// reason takes the path out of an error that a message has named already.
+func reason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// engineLogger passes on what the storage engine has to say to an operator.
+func engineLogger(log *slog.Logger) func(level, msg string) {
+	return func(level, msg string) {
+		switch level {
+		case "error":
+			log.Error("storage", "message", msg)
+		case "warn":
+			log.Warn("storage", "message", msg)
+		default:
+			log.Debug("storage", "message", msg)
+		}
+	}
+}
+
+func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
+	d.hashing = credential.NewPool(credential.PoolConfig{Workers: d.Config.Password.Workers})
+	verified, err := credential.NewCache(credential.CacheConfig{})
+	if err != nil {
+		return err
+	}
+	d.lists = engine.Options{
+		Store: d.Store, Overlays: d.overlays, Controls: controls(d.Config),
+		Hashing: d.hashing, Verified: verified, Now: time.Now, Rand: rand.Reader, Log: o.Log,
+	}
+	d.Engine = engine.New(d.lists, settings)
+	d.Engine.Wire(extended(d.Engine, d.lists), mechanisms(d.Engine))
+	subschema, err := engine.Subschema(d.Schema)
+	if err != nil {
+		return err
+	}
+	d.Engine.AddSpecial(subschema)
+	info := engine.RootInfo{
+		NamingContexts: d.Config.Directory.AllSuffixes(), Features: features,
+		VendorName: "Portolan", VendorVersion: strings.TrimSpace("Portolan " + o.Version),
+	}
+	if d.Config.TLS.CertFile != "" {
+		info.Extensions = []string{startTLS}
+	}
+	d.Engine.AddSpecial(d.Engine.RootDSE(info))
+	return nil
+}
+
+// settings makes what can be changed while the server runs.
+func (d *Directory) settings(c *config.Config) (*engine.Settings, error) {
+	d.version++
+	s := &engine.Settings{
+		PolicyVersion:  d.version,
+		RequireTLS:     engine.TLSPolicy(c.Security.RequireTLS),
+		AnonymousRead:  c.Security.Anonymous == "read",
+		ReadOnly:       c.Directory.ReadOnly,
+		Passwords:      passwordParams(c),
+		LargeThreshold: store.DefaultLargeThreshold,
+	}
+	if err := s.Passwords.Validate(); err != nil {
+		return nil, config.ErrorAt(c.At("password.argon2"), err.Error(), "")
+	}
+	if c.Directory.AdminDN != "" {
+		norm, err := d.Schema.NormalizeDN(nil, []byte(c.Directory.AdminDN))
+		if err != nil {
+			return nil, config.ErrorAt(c.At("directory.admin_dn"), err.Error(), "write a name such as cn=admin,dc=example,dc=org")
+		}
+		s.Admin = dit.Name{DN: c.Directory.AdminDN, Norm: string(norm)}
+		if err := d.adminSecret(c, s); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if s.Policy, err = access.Compile(accessRules(c), access.Options{
+		Schema: d.Schema, Suffixes: c.Directory.AllSuffixes(), AdminDN: c.Directory.AdminDN,
+		Builtin: c.Security.BuiltinAccess, AnonymousRead: s.AnonymousRead,
+	}); err != nil {
+		return nil, err
+	}
+	if s.Limits, err = limitsFor(c, d.Schema); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// adminSecret reads the admin's password: a hash, or clear text that is hashed here and not kept.
+func (d *Directory) adminSecret(c *config.Config, s *engine.Settings) error {
+	file := c.Directory.AdminPasswordFile
+	if file == "" {
+		return nil
+	}
+	at := c.At("directory.admin_password_file")
+	secret, warning, err := config.ReadSecretFile(file)
+	if err != nil {
+		return config.ErrorAt(at, err.Error(), "")
+	}
+	if warning != "" {
+		d.Log.Warn(warning)
+	}
+	if credential.IsHashed(secret) {
+		if _, err := credential.Parse(secret); err != nil {
+			return config.ErrorAt(at, fmt.Sprintf("the hash in %s cannot be used: %v", file, err), "make one with: portolan passwd")
+		}
+		s.AdminStored = secret
+		return nil
+	}
+	if s.AdminStored, err = credential.Hash(s.Passwords, secret, rand.Reader); err != nil {
+		return config.ErrorAt(at, err.Error(), "")
+	}
+	return nil
+}
+
+func passwordParams(c *config.Config) credential.Params {
+	p := credential.DefaultParams()
+	p.Memory = uint32(c.Password.Argon2.Memory / 1024)
+	p.Time = uint32(c.Password.Argon2.Time)
+	p.Threads = uint8(c.Password.Argon2.Parallelism)
+	return p
+}
+
+// Reload takes over what of a new configuration can change without a restart.
+func (d *Directory) Reload(c *config.Config) error {
+	s, err := d.settings(c)
+	if err != nil {
+		return err
+	}
+	d.Engine.Set(s)
+	return nil
+}
+
+// Close ends hashing and closes the store; what was acknowledged is on disk.
+func (d *Directory) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return errors.Join(d.hashing.Close(ctx), d.Store.Close())
+}

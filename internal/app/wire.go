@@ -1,0 +1,97 @@
+package app
+
+import (
+	"os"
+
+	"portolan/internal/config"
+	"portolan/internal/control"
+	"portolan/internal/engine"
+	"portolan/internal/extop"
+	"portolan/internal/op"
+	"portolan/internal/overlay/memberof"
+	"portolan/internal/overlay/refint"
+	"portolan/internal/overlay/unique"
+	"portolan/internal/sasl"
+)
+
+// This file is THE list of every extension, in running order. An extension is wired by one line here; what the root DSE,
+// the documentation and the configuration reference say follows from these lists.
+
+// overlays run in this order inside the transaction. All of them are always there; what one does is its table's to say.
+var overlays = []overlay{
+	wired("memberof", memberof.Defaults, memberof.New),
+	wired("refint", refint.Defaults, refint.New),
+	wired("unique", unique.Defaults, unique.New),
+}
+
+// controls wrap an operation in this order, the first outermost.
+func controls(c *config.Config) []op.Control {
+	return []op.Control{
+		control.Paged(c.Limits.MaxCursors),
+	}
+}
+
+// extended are the extended operations but StartTLS, which is the session's.
+func extended(e *engine.Engine, o engine.Options) []op.Extended {
+	return []op.Extended{
+		extop.WhoAmI(),
+		extop.PasswordModify(e, o.Rand),
+	}
+}
+
+// mechanisms are the SASL mechanisms.
+func mechanisms(e *engine.Engine) []op.Mechanism {
+	return []op.Mechanism{
+		sasl.External(e, os.Geteuid()),
+	}
+}
+
+// features are what supportedFeatures lists.
+var features = []string{
+	"1.3.6.1.1.14",             // modify-increment, RFC 4525
+	"1.3.6.1.4.1.4203.1.5.1",   // all operational attributes, RFC 3673
+	"1.3.6.1.4.1.4203.1.5.2",   // attributes by object class, RFC 4529
+	"1.3.6.1.4.1.4203.1.5.3",   // absolute true and false filters, RFC 4526
+	"1.3.6.1.4.1.4203.1.5.4",   // language tags, RFC 3866
+	"1.3.6.1.4.1.4203.1.5.5",   // language ranges, RFC 3866
+	"1.3.6.1.4.1.4203.666.8.1", // subordinate subtree scope
+}
+
+// startTLS is served by the session; the root DSE lists it where there is a certificate.
+const startTLS = "1.3.6.1.4.1.1466.20037"
+
+// overlay is an overlay with its table of the configuration.
+type overlay struct {
+	name string
+	make func(c *config.Config) (op.Overlay, error)
+}
+
+// wired ties an overlay to the table [overlay.NAME].
+func wired[O any](name string, defaults func() O, make func(O) op.Overlay) overlay {
+	return overlay{name: name, make: func(c *config.Config) (op.Overlay, error) {
+		o := defaults()
+		if err := c.DecodeOverlay(name, &o); err != nil {
+			return op.Overlay{}, err
+		}
+		return make(o), nil
+	}}
+}
+
+// makeOverlays reads the tables of all overlays.
+func makeOverlays(c *config.Config) ([]op.Overlay, error) {
+	names := make([]string, len(overlays))
+	for i := range overlays {
+		names[i] = overlays[i].name
+	}
+	if err := c.CheckOverlays(names); err != nil {
+		return nil, err
+	}
+	out := make([]op.Overlay, len(overlays))
+	for i := range overlays {
+		var err error
+		if out[i], err = overlays[i].make(c); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,143 @@
+// Package audit writes what happened: the access log, one line for every operation.
+package audit
+
+import (
+	"io"
+	"sync"
+	"time"
+)
+
+// Lines is a log file that many goroutines append lines to and one goroutine writes. A line costs its appending and a
+// lock; the writing is gathered. Lines that a slow disk cannot take are dropped and counted: a log must not stop the
+// directory.
+type Lines struct {
+	open func() (io.WriteCloser, error)
+
+	mu      sync.Mutex
+	buf     []byte
+	dropped uint64
+	closed  bool
+
+	wake   chan struct{}
+	reopen chan chan error
+	done   chan struct{}
+	fail   func(error)
+}
+
+const (
+	// flushAt is how much is gathered before the writer is woken; flushEvery how long a line waits at most.
+	flushAt    = 32 << 10
+	flushEvery = 200 * time.Millisecond
+	// maxBuffered bounds what waits for a slow disk.
+	maxBuffered = 8 << 20
+)
+
+// NewLines starts a log. open is called at once, and again at every Reopen. fail is told of errors of writing, from the
+// writing goroutine.
+func NewLines(open func() (io.WriteCloser, error), fail func(error)) (*Lines, error) {
+	w, err := open()
+	if err != nil {
+		return nil, err
+	}
+	l := &Lines{open: open, fail: fail, wake: make(chan struct{}, 1), reopen: make(chan chan error), done: make(chan struct{})}
+	go l.write(w)
+	return l, nil
+}
+
+// Append adds what f appends: one whole line with its end. f must not block.
+func (l *Lines) Append(f func(buf []byte) []byte) {
+	l.mu.Lock()
+	if l.closed || len(l.buf) > maxBuffered {
+		l.dropped++
+		l.mu.Unlock()
+		return
+	}
+	before := len(l.buf)
+	l.buf = f(l.buf)
+	full := before < flushAt && len(l.buf) >= flushAt
+	l.mu.Unlock()
+	if full {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Dropped returns the number of lines that were lost to a slow disk.
+func (l *Lines) Dropped() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropped
+}
+
+// Reopen writes what there is and opens the file anew: after a rotation by somebody else. When that fails the old file
+// stays in use.
+func (l *Lines) Reopen() error {
+	answer := make(chan error, 1)
+	select {
+	case l.reopen <- answer:
+		return <-answer
+	case <-l.done:
+		return nil
+	}
+}
+
+// Close writes what there is and closes the file. Later lines are dropped.
+func (l *Lines) Close() error {
+	l.mu.Lock()
+	already := l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if !already {
+		close(l.wake)
+	}
+	<-l.done
+	return nil
+}
+
+// write is the one goroutine that touches the file.
+func (l *Lines) write(w io.WriteCloser) {
+	defer close(l.done)
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	var spare []byte
+	flush := func() {
+		l.mu.Lock()
+		out := l.buf
+		l.buf = spare[:0]
+		l.mu.Unlock()
+		spare = out
+		if len(out) == 0 {
+			return
+		}
+		if _, err := w.Write(out); err != nil {
+			l.fail(err)
+		}
+		if cap(spare) > 2*flushAt {
+			spare = nil
+		}
+	}
+	for {
+		select {
+		case _, open := <-l.wake:
+			flush()
+			if !open {
+				if err := w.Close(); err != nil {
+					l.fail(err)
+				}
+				return
+			}
+		case <-tick.C:
+			flush()
+		case answer := <-l.reopen:
+			flush()
+			next, err := l.open()
+			if err == nil {
+				err = w.Close()
+				w = next
+			}
+			answer <- err
+		}
+	}
+}
