@@ -42,7 +42,11 @@ func (s *Schema) normalizeDN(dst, dn []byte, nested bool) ([]byte, error) {
 	if err != nil {
 		return dst, invalidDN(err)
 	}
-	return s.normalizeParsed(dst, parsed, nested), nil
+	start := len(dst)
+	if dst = s.normalizeParsed(dst, parsed, nested); len(dst)-start > ldap.MaxDNBytes {
+		return dst[:start], ldap.Errorf(ldap.InvalidDNSyntax, "the DN has more than %d octets once its values are escaped", ldap.MaxDNBytes)
+	}
+	return dst, nil
 }
 
 func invalidDN(err error) error {

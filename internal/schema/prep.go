@@ -3,6 +3,8 @@ package schema
 import (
 	"bytes"
 	"errors"
+	"slices"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -34,33 +36,63 @@ var (
 // same strings equal and the key readable. Text that has nothing but spaces becomes one space.
 func appendMatch(dst, text []byte, foldCase bool) ([]byte, error) {
 	start := len(dst)
+	table := &exactASCII
+	if foldCase {
+		table = &foldedASCII
+	}
+	dst = slices.Grow(dst, len(text)+1)
+	out := dst[start : start+len(text)+1]
+	n := 0
 	pending := false
 	for _, c := range text {
-		switch {
-		case c >= utf8.RuneSelf:
-			prepared, err := prepare(text, foldCase)
+		if low := table[c]; low > ' ' {
+			if pending {
+				pending = false
+				out[n] = ' '
+				n++
+			}
+			out[n] = low
+			n++
+			continue
+		}
+		if c >= utf8.RuneSelf {
+			var buf [256]byte
+			prepared, err := prepare(buf[:0], text, foldCase)
 			if err != nil {
 				return dst[:start], err
 			}
 			return squeeze(dst[:start], prepared), nil
-		case c == ' ' || c-'\t' < 5:
+		}
+		if table[c] == ' ' && n > 0 {
 			pending = true
-			continue
-		case c < ' ' || c == 0x7f:
-			continue
-		case foldCase && c-'A' < 26:
-			c += 'a' - 'A'
 		}
-		if pending && len(dst) > start {
-			dst = append(dst, ' ')
+	}
+	if n == 0 {
+		out[0], n = ' ', 1
+	}
+	return dst[:start+n], nil
+}
+
+// exactASCII and foldedASCII say what a match makes of each octet: itself, in lower case where told so, a space, or
+// nothing (0), which is also what they say of octets that are not ASCII.
+var (
+	exactASCII  = asciiTable(false)
+	foldedASCII = asciiTable(true)
+)
+
+func asciiTable(foldCase bool) (t [256]byte) {
+	for c := range byte(0x7f) {
+		switch {
+		case c > ' ':
+			t[c] = c
+			if foldCase && c >= 'A' && c <= 'Z' {
+				t[c] += 'a' - 'A'
+			}
+		case mapping(rune(c)) == toSpace || c == ' ':
+			t[c] = ' '
 		}
-		pending = false
-		dst = append(dst, c)
 	}
-	if len(dst) == start {
-		dst = append(dst, ' ')
-	}
-	return dst, nil
+	return t
 }
 
 // squeeze appends prepared text with its spaces as appendMatch has them.
@@ -109,7 +141,8 @@ const (
 func appendSubstring(dst, text []byte, foldCase bool, at place) ([]byte, error) {
 	for _, c := range text {
 		if c >= utf8.RuneSelf || c < ' ' || c == 0x7f {
-			prepared, err := prepare(text, foldCase)
+			var buf [256]byte
+			prepared, err := prepare(buf[:0], text, foldCase)
 			if err != nil {
 				return dst, err
 			}
@@ -162,7 +195,8 @@ func appendWithout(dst, text []byte, hyphens bool) ([]byte, error) {
 	for _, c := range text {
 		switch {
 		case c >= utf8.RuneSelf:
-			prepared, err := prepare(text, true)
+			var buf [256]byte
+			prepared, err := prepare(buf[:0], text, true)
 			if err != nil {
 				return dst[:start], err
 			}
@@ -197,11 +231,18 @@ func isHyphen(r rune) bool {
 	return false
 }
 
-// prepare does the steps of RFC 4518 sections 2.1 to 2.5 on any text.
-func prepare(text []byte, foldCase bool) ([]byte, error) {
+// prepare does the steps of RFC 4518 sections 2.1 to 2.5 on any text. The result is appended to scratch, or new.
+func prepare(scratch, text []byte, foldCase bool) ([]byte, error) {
 	if !utf8.Valid(text) {
 		return nil, errUTF8
 	}
+	if out, ok := prepareEuropean(scratch, text, foldCase); ok {
+		return out, nil
+	}
+	return prepareAny(text, foldCase)
+}
+
+func prepareAny(text []byte, foldCase bool) ([]byte, error) {
 	out := mapCodePoints(make([]byte, 0, len(text)+8), text)
 	if foldCase {
 		out = foldAll(out)
@@ -216,6 +257,52 @@ func prepare(text []byte, foldCase bool) ([]byte, error) {
 		i += n
 	}
 	return out, nil
+}
+
+// european ends the range of code points that prepareEuropean knows: Latin, Greek and Cyrillic.
+const european = 0x0500
+
+// A europeanTable has what prepareAny makes of each single code point; "" means that it takes all of the text to tell.
+type europeanTable [european]struct {
+	to    string
+	known bool
+}
+
+func newEuropeanTable(foldCase bool) *europeanTable {
+	var t europeanTable
+	for r := range rune(european) {
+		if unicode.Is(unicode.M, r) {
+			continue // combines with what is before it
+		}
+		if out, err := prepareAny([]byte(string(r)), foldCase); err == nil {
+			t[r].to, t[r].known = string(out), true
+		}
+	}
+	return &t
+}
+
+var (
+	exactEuropean  = sync.OnceValue(func() *europeanTable { return newEuropeanTable(false) })
+	foldedEuropean = sync.OnceValue(func() *europeanTable { return newEuropeanTable(true) })
+)
+
+// prepareEuropean prepares text of Latin, Greek and Cyrillic letters without combining marks code point by code point:
+// nothing in it combines with what is beside it. It says so when there is more in the text.
+func prepareEuropean(dst, text []byte, foldCase bool) ([]byte, bool) {
+	table := exactEuropean
+	if foldCase {
+		table = foldedEuropean
+	}
+	t := table()
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRune(text[i:])
+		if r >= european || !t[r].known {
+			return nil, false
+		}
+		dst = append(dst, t[r].to...)
+		i += n
+	}
+	return dst, true
 }
 
 // foldAll folds case and normalises until neither changes anything, which for nearly all text is after one round.

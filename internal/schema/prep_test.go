@@ -1,0 +1,75 @@
+package schema
+
+import (
+	"bytes"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// The quick ways prepare text as the long one does.
+func TestQuickPreparationAgrees(t *testing.T) {
+	r := rapid.OneOf(
+		rapid.RuneFrom([]rune(" \t\x00aBzßİıĳſŉǰǅΣςσÅ\u00a0\u00a8\u00ad\u037a\u0384")),
+		rapid.Int32Range(0, 0x520),
+		rapid.RuneFrom([]rune("\u0301\u0308\u0345\ufb01가ᄀ")),
+	)
+	rapid.Check(t, func(t *rapid.T) {
+		text := []byte(string(rapid.SliceOfN(r, 0, 6).Draw(t, "text")))
+		for _, foldCase := range []bool{true, false} {
+			slow, slowErr := prepareAny(text, foldCase)
+			quick, ok := prepareEuropean(nil, text, foldCase)
+			if ok && (slowErr != nil || !bytes.Equal(slow, quick)) {
+				t.Fatalf("%q: quick %q, slow %q, %v", text, quick, slow, slowErr)
+			}
+			if slowErr != nil {
+				continue
+			}
+			match, err := appendMatch(nil, text, foldCase)
+			if want := squeeze(nil, slow); err != nil || !bytes.Equal(match, want) {
+				t.Fatalf("%q: %q, %v; want %q", text, match, err, want)
+			}
+		}
+	})
+}
+
+func FuzzPrep(f *testing.F) {
+	for _, seed := range []string{"", " a  B ", "Straße", "a\u0301", "\ufb01", "\xff", "가", "\u1806\u00ad", "+1-2 3"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, foldCase := range []bool{true, false} {
+			once, err := appendMatch(nil, text, foldCase)
+			if err != nil {
+				continue
+			}
+			twice, err := appendMatch(nil, once, foldCase)
+			if err != nil || !bytes.Equal(once, twice) {
+				t.Fatalf("%q: %q, then %q, %v", text, once, twice, err)
+			}
+			if len(once) > 40*len(text)+1 {
+				t.Fatalf("%d octets became %d", len(text), len(once))
+			}
+			// A value has itself as an initial, an any and a final piece.
+			value, err := appendSubstring(nil, text, foldCase, wholeValue)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, at := range []place{initialPiece, anyPiece, finalPiece} {
+				piece, err := appendSubstring(nil, text, foldCase, at)
+				if err != nil || !bytes.Contains(value, piece) {
+					t.Fatalf("%q as %d: %q is not in %q, %v", text, at, piece, value, err)
+				}
+			}
+		}
+		for _, hyphens := range []bool{true, false} {
+			once, err := appendWithout(nil, text, hyphens)
+			if err != nil {
+				continue
+			}
+			if twice, err := appendWithout(nil, once, hyphens); err != nil || !bytes.Equal(once, twice) {
+				t.Fatalf("%q: %q, then %q, %v", text, once, twice, err)
+			}
+		}
+	})
+}
