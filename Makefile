@@ -1,0 +1,52 @@
+# Portolan: make run, make test. Everything else is for those who change it.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X portolan/internal/cli.version=$(VERSION)
+export CGO_ENABLED ?= 0
+
+FUZZTIME ?= 10s
+
+.PHONY: all build run test vet race lint bench fuzz interop chaos clean
+
+all: build
+
+build:
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/portolan ./cmd/portolan
+
+# run builds the server and starts an example directory on loopback.
+run: build
+	./bin/portolan demo
+
+# test is the whole suite: format, vet, the import policy, all tests.
+test: vet
+	$(GO) test -timeout 15m ./...
+
+vet:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt-ed, run gofmt -w:"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+
+# race runs the tests of what is concurrent under the race detector.
+race:
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m ./internal/... ./ldap ./ldif ./ber
+
+lint:
+	golangci-lint run ./...
+
+# fuzz runs every fuzz target for FUZZTIME.
+fuzz:
+	@test/fuzz.sh $(FUZZTIME)
+
+# interop installs third-party clients where they are missing and runs them against a real server.
+interop: build
+	test/interop/run.sh
+
+# chaos kills the real binary under load, fills its disk, and verifies what it acknowledged.
+chaos: build
+	PORTOLAN_CHAOS=full $(GO) test -count=1 -timeout 30m -v ./test/chaos
+
+bench: build
+	test/bench/run.sh
+
+clean:
+	rm -rf bin
