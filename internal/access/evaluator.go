@@ -1,71 +1,321 @@
 package access
 
 import (
+	"bytes"
+	"sync"
+	"sync/atomic"
+
 	"portolan/internal/dit"
 	"portolan/internal/schema"
+	"portolan/ldap"
 )
 
-type Policy struct{}
+// Policy is a compiled set of rules. It is immutable but for what it remembers, and shared between goroutines. It
+// belongs to the schema that it was compiled with: under another one it is compiled again.
+type Policy struct {
+	schema   *schema.Schema
+	rules    []*rule
+	warnings []string
 
-func Compile(rules []Rule, o Options) (*Policy, error) { return &Policy{}, nil }
+	remembered atomic.Int64 // decisions about shapes
 
-type Evaluator struct{ s *Subject }
+	mu      sync.RWMutex
+	classes map[string]*class // by the verdicts about all rules
+}
 
+// Warnings says, in one line each, what is allowed but seldom meant.
+func (p *Policy) Warnings() []string { return p.warnings }
+
+// Evaluator answers for one subject. It is part of the Subject and, like it, used by one goroutine at a time. Group
+// membership is as it was when the Evaluator was made: what runs long makes a new one now and then.
+type Evaluator struct {
+	policy  *Policy
+	subject *Subject
+	class   *class // nil: the administrator
+
+	words [4]uint64 // scratch for rule masks
+
+	// What was asked about last.
+	entry   *dit.Entry
+	norm    string
+	noLarge bool
+	set     *ruleSet
+	shape   *dit.Shape
+	slots   *SlotRights // of set and shape
+
+	more *workspace
+}
+
+// workspace is what only some rules need.
+type workspace struct {
+	candidate dit.Candidate
+	name      dit.Name
+	own       []byte // the subject's canonical name
+	mask      Mask
+	key, want []byte
+}
+
+// Evaluator returns the evaluator of a subject. It is kept in s: another call with the same s ends the one before.
 func (p *Policy) Evaluator(s *Subject) *Evaluator {
-	s.evaluator = Evaluator{s: s}
-	return &s.evaluator
+	e := &s.evaluator
+	*e = Evaluator{policy: p, subject: s, more: e.more}
+	if e.more != nil {
+		e.more.own = nil
+	}
+	if !s.Admin {
+		e.class = p.class(s)
+	}
+	return e
 }
 
+// EntryRights returns the rights on the entry itself: Disclose, Read, Add, Delete, Rename, Proxy, Control, and Search and
+// Compare, which go with Disclose.
 func (e *Evaluator) EntryRights(t *Target) Right {
-	switch {
-	case e.s.Admin:
+	if e.class == nil {
 		return Everything
-	case e.s.Anonymous:
-		return 0
 	}
-	return Disclose | Read
+	return e.applicable(t).entry
 }
 
+// AttrRights returns the rights on an attribute, whether or not the entry has it: Search, Read, Compare, Add, Delete, and
+// Modify where both of these are given. Descriptions without a type have none.
 func (e *Evaluator) AttrRights(t *Target, d schema.Description) Right {
-	switch {
-	case e.s.Admin:
+	if e.class == nil {
 		return Everything
-	case e.s.Anonymous || d.Type == nil || d.Type.Secret:
-		return 0
 	}
-	return Search | Read | Compare
+	return e.applicable(t).attr(d, false, t.Entry != nil)
 }
 
+// Slots returns the rights on the entry and on all attributes that it has. The result is shared and valid for this
+// entry's shape.
 func (e *Evaluator) Slots(t *Target) *SlotRights {
-	if e.s.Admin {
-		return &SlotRights{Entry: Everything, All: true}
+	if e.class == nil {
+		return &ofAdmin
 	}
-	r := &SlotRights{Entry: e.EntryRights(t)}
+	rs := e.applicable(t)
 	if t.Entry == nil {
-		return r
+		return rs.bare
 	}
 	shape := t.Entry.Shape()
-	m := make(Mask, len(shape.Slots)/64+1)
-	for i, d := range shape.Slots {
-		if e.AttrRights(t, d) != 0 {
-			m.set(i)
+	if e.shape != shape {
+		e.shape, e.slots = shape, e.policy.slots(rs, shape)
+	}
+	return e.slots
+}
+
+// Value reports whether a value may be written: write is Add, Delete or both. Beyond what AttrRights says, rules may
+// give away the subject's own name as a value.
+func (e *Evaluator) Value(t *Target, d schema.Description, value []byte, write Right) bool {
+	if e.class == nil {
+		return true
+	}
+	rs := e.applicable(t)
+	exists := t.Entry != nil
+	if rs.attr(d, false, exists)&write == write {
+		return true
+	}
+	return rs.attr(d, true, exists)&write == write && e.isOwnName(d.Type, value)
+}
+
+// applicable returns the rules that apply to a target.
+func (e *Evaluator) applicable(t *Target) *ruleSet {
+	if e.set != nil && e.entry == t.Entry && e.norm == t.Name.Norm && e.noLarge == (t.Large == nil) {
+		return e.set
+	}
+	c := e.class
+	mask := e.mask(len(c.everywhere))
+	copy(mask, c.everywhere)
+	for i := range c.scopes {
+		if s := &c.scopes[i]; s.scope.covers(t.Name.Norm) {
+			for w, bits := range s.rules {
+				mask[w] |= bits
+			}
 		}
 	}
-	r.Read, r.Search, r.Compare = m, m, m
-	return r
+	for _, i := range c.conditional {
+		if mask.Has(i) && !e.met(c.rules[i], c.open[i], t) {
+			mask[i>>6] &^= 1 << (uint(i) & 63)
+		}
+	}
+	rs := c.set(mask)
+	if rs != e.set {
+		e.set, e.shape, e.slots = rs, nil, nil
+	}
+	e.entry, e.norm, e.noLarge = t.Entry, t.Name.Norm, t.Large == nil
+	return rs
 }
 
-func (e *Evaluator) Value(t *Target, d schema.Description, value []byte, write Right) bool {
-	return e.AttrRights(t, d)&write == write
+// mask returns scratch for a mask of n words.
+func (e *Evaluator) mask(n int) Mask {
+	if n <= len(e.words) {
+		return e.words[:n]
+	}
+	w := e.work()
+	if cap(w.mask) < n {
+		w.mask = make(Mask, n)
+	}
+	return w.mask[:n]
 }
 
-type Explanation struct {
-	Right        Right
-	Allowed      bool
-	Rule, Origin string
-	Reason       string
+func (e *Evaluator) work() *workspace {
+	if e.more == nil {
+		e.more = &workspace{}
+	}
+	return e.more
 }
 
-func (p *Policy) Explain(s *Subject, t *Target, d schema.Description) []Explanation { return nil }
+// met decides what the target decides about a rule: whether it names the subject where that is open, and the filter.
+// What cannot be known is met for a rule that denies.
+func (e *Evaluator) met(r *rule, open bool, t *Target) bool {
+	if open {
+		switch e.named(r, t) {
+		case dit.False:
+			return false
+		case dit.Undefined:
+			if !r.deny {
+				return false
+			}
+		}
+	}
+	if r.filter == nil {
+		return true
+	}
+	truth := e.matches(r, t)
+	return truth == dit.True || truth == dit.Undefined && r.deny
+}
 
-var _ dit.ID
+// named decides whether self or dnattr name the subject.
+func (e *Evaluator) named(r *rule, t *Target) dit.Truth {
+	if t.Entry == nil {
+		return dit.False
+	}
+	if r.self && e.isSelf(t) {
+		return dit.True
+	}
+	truth := dit.False
+	for _, a := range r.dnattr {
+		switch e.holds(t, a) {
+		case dit.True:
+			return dit.True
+		case dit.Undefined:
+			truth = dit.Undefined
+		}
+	}
+	return truth
+}
+
+// isSelf reports whether the target is the subject's own entry. Entries are told apart by identity: a name can pass on
+// to another entry while somebody is bound with it.
+func (e *Evaluator) isSelf(t *Target) bool {
+	s := e.subject
+	if s.Entry != 0 {
+		return t.Entry.ID == s.Entry
+	}
+	return s.Name.Norm != "" && s.Name.Norm == t.Name.Norm
+}
+
+// holds decides whether an attribute of the target has the subject's name as a value.
+func (e *Evaluator) holds(t *Target, a *schema.AttributeType) dit.Truth {
+	if e.subject.Name.Norm == "" {
+		return dit.False
+	}
+	want := schema.Description{Type: a}
+	truth := dit.False
+	for slot, d := range t.Entry.Shape().Slots {
+		if !want.Contains(d) || !holdsNames(d.Type) {
+			continue
+		}
+		if _, large := t.Entry.Large(slot); large {
+			there, known := e.largeHolds(t, slot, d.Type)
+			if there {
+				return dit.True
+			}
+			if !known {
+				truth = dit.Undefined
+			}
+			continue
+		}
+		for v := t.Entry.Values(slot); ; {
+			value, ok := v.Next()
+			if !ok {
+				break
+			}
+			if e.isOwnName(d.Type, value) {
+				return dit.True
+			}
+		}
+	}
+	return truth
+}
+
+func (e *Evaluator) largeHolds(t *Target, slot int, a *schema.AttributeType) (there, known bool) {
+	if t.Large == nil {
+		return false, false
+	}
+	key, ok := e.ownKey(a)
+	if !ok {
+		return false, true
+	}
+	there, err := t.Large.LargeHas(t.Entry, slot, key)
+	return there && err == nil, err == nil
+}
+
+// isOwnName reports whether a value of an attribute is the subject's name.
+func (e *Evaluator) isOwnName(a *schema.AttributeType, value []byte) bool {
+	if !holdsNames(a) {
+		return false
+	}
+	want, ok := e.ownKey(a)
+	if !ok {
+		return false
+	}
+	w := e.more
+	key, err := a.Equality.ValueKey(e.policy.schema, w.key[:0], value)
+	if err != nil {
+		return false
+	}
+	w.key = key
+	return bytes.Equal(key, want)
+}
+
+// ownKey is the key of the subject's name as a value of a.
+func (e *Evaluator) ownKey(a *schema.AttributeType) ([]byte, bool) {
+	w := e.work()
+	if e.subject.Name.Norm == "" {
+		return nil, false
+	}
+	if w.own == nil {
+		w.own = []byte(e.subject.Name.Norm)
+	}
+	key, err := a.Equality.ValueKey(e.policy.schema, w.want[:0], w.own)
+	if err != nil {
+		return nil, false
+	}
+	w.want = key
+	return key, true
+}
+
+// holdsNames reports whether values of the type are names of entries.
+func holdsNames(a *schema.AttributeType) bool {
+	const distinguishedNameMatch, uniqueMemberMatch = "2.5.13.1", "2.5.13.23"
+	return a.Equality != nil && (a.Equality.OID == distinguishedNameMatch || a.Equality.OID == uniqueMemberMatch)
+}
+
+// matches decides the filter of a rule. All attributes count: what a rule is about does not depend on who may see it.
+func (e *Evaluator) matches(r *rule, t *Target) dit.Truth {
+	if t.Entry == nil {
+		return dit.False
+	}
+	w := e.work()
+	c := &w.candidate
+	if c.Name == nil {
+		c.Name = func(*dit.Entry) (ldap.DN, error) { return ldap.ParseDN(w.name.DN) }
+	}
+	c.Schema, c.Entry, c.Large, w.name = e.policy.schema, t.Entry, t.Large, t.Name
+	truth, err := r.filter.Eval(c)
+	c.Entry, c.Large = nil, nil
+	if err != nil {
+		return dit.Undefined
+	}
+	return truth
+}

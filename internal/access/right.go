@@ -16,7 +16,7 @@ const (
 	Modify                     // attribute: Add and Delete
 	Rename                     // entry: it may be renamed and moved
 	Proxy                      // entry: the client may act as this entry
-	Control                    // administrative operations that concern the entry
+	Control                    // entry: administrative operations that concern it
 
 	// Everything has every right.
 	Everything = Disclose | Search | Read | Compare | Add | Delete | Modify | Rename | Proxy | Control
@@ -26,7 +26,7 @@ const (
 	// ofEntries and ofAttributes are the rights that mean something there. Search and Compare on an entry mean that it may
 	// be known: whoever may look for an entry by its attributes may know of it.
 	ofEntries    = Disclose | Search | Read | Compare | Add | Delete | Rename | Proxy | Control
-	ofAttributes = Search | Read | Compare | Add | Delete | Control
+	ofAttributes = Search | Read | Compare | Add | Delete
 	writing      = Add | Delete
 	// ordinary is what "all" allows. To act as others and to administrate are never given in passing.
 	ordinary = Everything &^ (Proxy | Control)
