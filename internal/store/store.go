@@ -312,18 +312,19 @@ func (s *Store) Metrics() map[string]int64 {
 }
 
 // Merger folds the merge operands of all spaces. The kv.DB must be opened with it.
-func Merger() kv.Merger { return merger{} }
+func Merger() kv.Merger { return spaceMerger{} }
 
-type merger struct{}
+// spaceMerger folds by the space of the key.
+type spaceMerger struct{}
 
-func (merger) Merge(key, old []byte, operands [][]byte) []byte {
+func (spaceMerger) Merge(key, old []byte, operands [][]byte) []byte {
 	if len(key) > 0 && key[0] == spaceIndex {
 		return mergePostings(key, old, operands)
 	}
 	return appendCount(nil, readCount(old)+sumCounts(operands))
 }
 
-func (merger) PartialMerge(key []byte, operands [][]byte) []byte {
+func (spaceMerger) PartialMerge(key []byte, operands [][]byte) []byte {
 	if len(key) > 0 && key[0] == spaceIndex {
 		return partialMergePostings(key, operands)
 	}
