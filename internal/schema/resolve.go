@@ -109,6 +109,9 @@ func (b *builder) difference(old, d *rawDefinition) string {
 func (b *builder) refs(kind, term string, d *rawDefinition) []string {
 	values, present := d.terms[term]
 	if !present {
+		if sup := b.attrs[strings.ToLower(d.one("SUP"))]; kind == "attributetypes" && term == "SYNTAX" && sup != nil {
+			return []string{sup.Syntax.OID} // inherited
+		}
 		return nil
 	}
 	switch {

@@ -81,10 +81,10 @@ func statements(f File) ([]statement, error) {
 		case len(line) == 0 || line[0] == '#' || len(bytes.TrimSpace(line)) == 0:
 			continue
 		case line[0] == ' ' || line[0] == '\t':
+			if bytes.HasPrefix(bytes.TrimSpace(line), []byte("#")) && !cur.ldif {
+				continue // an indented comment
+			}
 			if !open {
-				if bytes.HasPrefix(bytes.TrimSpace(line), []byte("#")) {
-					continue
-				}
 				return nil, fmt.Errorf("%s:%d: this line begins with white space but continues nothing; begin it with a keyword such as \"attributetype\"", f.Name, n)
 			}
 			if skip {
