@@ -13,15 +13,16 @@ func TestFold(t *testing.T) {
 	key := []byte("k")
 	merger := engineMerger(kvtest.Merger{})
 	rapid.Check(t, func(r *rapid.T) {
-		// A history: perhaps a value, then operands; the model folds it in one go.
+		// A history: operands and, here and there, a value, which stands for all before it. The model folds it in one go.
 		var parts [][]byte
 		var base []byte
-		if rapid.Bool().Draw(r, "has a value") {
-			base = []byte(rapid.StringMatching(`[0-9]{0,2}`).Draw(r, "value"))
-			parts = append(parts, append([]byte{tagValue}, base...))
-		}
 		var ops [][]byte
-		for range rapid.IntRange(1, 8).Draw(r, "operands") {
+		for range rapid.IntRange(1, 8).Draw(r, "parts") {
+			if rapid.IntRange(0, 3).Draw(r, "is a value") == 0 {
+				base, ops = []byte(rapid.StringMatching(`[0-9]{0,2}`).Draw(r, "value")), nil
+				parts = append(parts, append([]byte{tagValue}, base...))
+				continue
+			}
 			op := []byte(rapid.StringMatching(`[a-z]{0,2}`).Draw(r, "operand"))
 			ops = append(ops, op)
 			parts = append(parts, append([]byte{tagOperand}, op...))

@@ -213,6 +213,15 @@ func TestBulkOnFullDisk(t *testing.T) {
 		t.Error("Finish succeeded after it had failed")
 	}
 	fs.broken.Store(false)
+	names, err := fs.List("data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, "bulk-") {
+			t.Errorf("the failed load left %s", name)
+		}
+	}
 	if err := errors.Join(writeNth(db, 1), db.Sync()); err != nil {
 		t.Error(err)
 	}
