@@ -2,6 +2,7 @@ package access
 
 import (
 	"bytes"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -312,10 +313,25 @@ func (e *Evaluator) matches(r *rule, t *Target) dit.Truth {
 		c.Name = func(*dit.Entry) (ldap.DN, error) { return ldap.ParseDN(w.name.DN) }
 	}
 	c.Schema, c.Entry, c.Large, w.name = e.policy.schema, t.Entry, t.Large, t.Name
+	if t.Large == nil {
+		c.Large = unknownValues{}
+	}
 	truth, err := r.filter.Eval(c)
 	c.Entry, c.Large = nil, nil
 	if err != nil {
 		return dit.Undefined
 	}
 	return truth
+}
+
+// unknownValues stands for large attributes that nobody reads: asking for them is an error, so that no filter takes them
+// for absent.
+type unknownValues struct{}
+
+var errUnknown = errors.New("the values are not in the entry")
+
+func (unknownValues) LargeHas(*dit.Entry, int, []byte) (bool, error) { return false, errUnknown }
+
+func (unknownValues) LargeEach(*dit.Entry, int, func(key, value []byte) bool) error {
+	return errUnknown
 }

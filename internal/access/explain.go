@@ -25,12 +25,12 @@ type Explanation struct {
 // target itself. Every rule is in it, in the order of the policy, and a last line for what no rule allows. It asks the
 // same questions as an Evaluator and its verdicts are the Evaluator's.
 func (p *Policy) Explain(s *Subject, t *Target, d schema.Description) []Explanation {
+	if s.Admin {
+		return []Explanation{{Right: Everything, Allowed: true, Decides: Everything, Reason: "the subject is the administrator, to whom no rule applies"}}
+	}
 	about := ofEntries
 	if d.Type != nil {
 		about = ofAttributes
-	}
-	if s.Admin {
-		return []Explanation{{Right: about, Allowed: true, Decides: about, Reason: "the subject is the administrator, to whom no rule applies"}}
 	}
 	own := *s
 	own.evaluator = Evaluator{}
