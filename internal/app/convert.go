@@ -26,7 +26,8 @@ var builtinIndexes = map[store.IndexKind][]string{
 }
 
 // indexes returns the indexes of a configuration: the built-in ones, those of the overlays, and its own.
-func indexes(c *config.Config, overlays []op.Overlay) []store.IndexSpec {
+// A built-in name that the schema of this server lacks is passed over; one that the configuration names is an error.
+func indexes(c *config.Config, s *schema.Schema, overlays []op.Overlay) []store.IndexSpec {
 	var out []store.IndexSpec
 	add := func(kind store.IndexKind, names ...string) {
 		for _, name := range names {
@@ -38,11 +39,14 @@ func indexes(c *config.Config, overlays []op.Overlay) []store.IndexSpec {
 			}
 		}
 	}
+	known := func(names []string) []string {
+		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return s.AttributeTypeString(name) == nil })
+	}
 	for _, kind := range []store.IndexKind{store.IndexEquality, store.IndexSubstring, store.IndexOrdering} {
-		add(kind, builtinIndexes[kind]...)
+		add(kind, known(builtinIndexes[kind])...)
 	}
 	for i := range overlays {
-		add(store.IndexEquality, overlays[i].Equality...)
+		add(store.IndexEquality, known(overlays[i].Equality)...)
 	}
 	add(store.IndexEquality, c.Index.Equality...)
 	add(store.IndexSubstring, c.Index.Substring...)

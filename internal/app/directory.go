@@ -47,6 +47,9 @@ type OpenOptions struct {
 	ReadOnly bool
 	// OnFatal is told of an error of the storage after which the process must end; it should not return.
 	OnFatal func(error)
+	// KV is a store that is open already, instead of the one beneath data_dir: tests keep theirs in memory. It is closed
+	// with the Directory.
+	KV kv.DB
 	// Version is what vendorVersion of the root DSE says.
 	Version string
 }
@@ -104,6 +107,9 @@ func Open(c *config.Config, o OpenOptions) (*Directory, error) {
 func (d *Directory) openStore(o OpenOptions) (*store.Store, error) {
 	c := d.Config
 	dir := StoreDir(c)
+	if o.KV != nil {
+		return store.Open(o.KV, d.storeOptions(o, nil))
+	}
 	if !o.ReadOnly {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("data_dir %s cannot be used: %w", c.DataDir, reason(err))
@@ -116,17 +122,21 @@ func (d *Directory) openStore(o OpenOptions) (*store.Store, error) {
 	if err != nil {
 		return nil, openError(c, err)
 	}
-	s, err := store.Open(db, store.Options{
-		Schema: d.Schema, Suffixes: c.Directory.AllSuffixes(), Indexes: indexes(c, d.overlays),
-		CacheBytes: c.Store.EntryCache, Logger: o.Log,
-		Journal:   store.Retention{MaxAge: c.Journal.MaxAge, MaxBytes: c.Journal.MaxBytes},
-		FreeSpace: func() (uint64, error) { return freeSpace(dir) },
-		MinFree:   uint64(c.Limits.MinFreeBytes), ReadOnly: o.ReadOnly,
-	})
+	s, err := store.Open(db, d.storeOptions(o, func() (uint64, error) { return freeSpace(dir) }))
 	if err != nil {
 		return nil, errors.Join(openError(c, err), db.Close())
 	}
 	return s, nil
+}
+
+func (d *Directory) storeOptions(o OpenOptions, space func() (uint64, error)) store.Options {
+	c := d.Config
+	return store.Options{
+		Schema: d.Schema, Suffixes: c.Directory.AllSuffixes(), Indexes: indexes(c, d.Schema, d.overlays),
+		CacheBytes: c.Store.EntryCache, Logger: o.Log,
+		Journal:   store.Retention{MaxAge: c.Journal.MaxAge, MaxBytes: c.Journal.MaxBytes},
+		FreeSpace: space, MinFree: uint64(c.Limits.MinFreeBytes), ReadOnly: o.ReadOnly,
+	}
 }
 
 // openError says what to do about a store that does not open.
@@ -273,6 +283,19 @@ func (d *Directory) Reload(c *config.Config) error {
 		return err
 	}
 	d.Engine.Set(s)
+	return nil
+}
+
+// SetAdminPassword gives the administrator a password for this process alone: the demo and tests have no file for it.
+func (d *Directory) SetAdminPassword(password []byte) error {
+	s := *d.Engine.Settings()
+	stored, err := credential.Hash(s.Passwords, password, rand.Reader)
+	if err != nil {
+		return err
+	}
+	d.version++
+	s.AdminStored, s.PolicyVersion = stored, d.version
+	d.Engine.Set(&s)
 	return nil
 }
 

@@ -1,0 +1,138 @@
+// Package ldaptest gives tests a whole server in their own process: store in memory, engine, sessions on a loopback
+// socket. What speaks to it is up to the test.
+package ldaptest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"portolan/internal/app"
+	"portolan/internal/config"
+	"portolan/internal/kv/memkv"
+	"portolan/internal/op"
+	"portolan/internal/session"
+	"portolan/internal/store"
+	"portolan/ldap"
+	"portolan/ldif"
+)
+
+// Suffix, AdminDN and AdminPassword are those of every test server.
+const (
+	Suffix        = "dc=example,dc=org"
+	AdminDN       = "cn=admin,dc=example,dc=org"
+	AdminPassword = "admin-secret"
+)
+
+// Server is a running test server.
+type Server struct {
+	*app.Directory
+	Addr string
+	// Handler is what sessions call; a test may wrap it before the first connection.
+	Handler op.Handler
+
+	listener net.Listener
+	sessions sync.WaitGroup
+	next     atomic.Uint64
+}
+
+// Options say what server a test wants.
+type Options struct {
+	// Config is added to the configuration, in TOML.
+	Config string
+	// LDIF is added as the administrator would, entry by entry.
+	LDIF string
+}
+
+// Start runs a server until the end of the test.
+func Start(t testing.TB, o Options) *Server {
+	t.Helper()
+	c, err := config.Parse("test.toml", []byte("data_dir = \"unused\"\n[directory]\nsuffix = \""+Suffix+"\"\nadmin_dn = \""+AdminDN+"\"\n"+
+		"[password.argon2]\nmemory = \"8MiB\"\ntime = 1\n"+o.Config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := app.Open(c, app.OpenOptions{KV: memkv.New(store.Merger()), Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.SetAdminPassword([]byte(AdminPassword)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Directory: d, Addr: l.Addr().String(), Handler: d.Engine, listener: l}
+	s.Load(t, o.LDIF)
+	go s.accept()
+	t.Cleanup(func() {
+		l.Close()
+		s.sessions.Wait()
+		if err := d.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+func (s *Server) accept() {
+	for {
+		nc, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		s.sessions.Add(1)
+		conn := &op.Conn{
+			ID: s.next.Add(1), Listener: "ldap://" + s.Addr, Transport: op.TCP, Loopback: true,
+			Local: addrOf(nc.LocalAddr()), Remote: addrOf(nc.RemoteAddr()),
+		}
+		ss := session.New(nc, conn, &session.Config{Handler: s.Handler}, session.Options{Ended: s.sessions.Done})
+		go ss.Run()
+	}
+}
+
+func addrOf(a net.Addr) netip.AddrPort {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort()
+	}
+	return netip.AddrPort{}
+}
+
+// Load adds the entries of an LDIF text as the administrator.
+func (s *Server) Load(t testing.TB, text string) {
+	t.Helper()
+	r := ldif.NewReader(strings.NewReader(text), ldif.Options{})
+	for {
+		rec, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &ldap.AddRequest{Entry: []byte(rec.DN)}
+		for _, a := range rec.Attributes {
+			m.Attributes = append(m.Attributes, ldap.Attribute{Type: []byte(a.Name), Values: a.Values})
+		}
+		if err := s.As(AdminDN, m); err != nil {
+			t.Fatalf("%s: %v", rec.DN, err)
+		}
+	}
+}
+
+// As performs one operation without a connection, as the administrator or an entry.
+func (s *Server) As(dn string, m ldap.Op) error {
+	id, err := s.Engine.IdentifyDN(dn, "internal")
+	if err != nil {
+		return err
+	}
+	req := &op.Request{Conn: &op.Conn{Transport: op.Unix, Loopback: true}, ID: 1, Op: m, Identity: id}
+	return s.Engine.Serve(context.Background(), req, nil)
+}
