@@ -34,17 +34,29 @@ type Evaluator struct {
 	subject *Subject
 	class   *class // nil: the administrator
 
-	words [4]uint64 // scratch for rule masks
+	words [fewWords]uint64 // scratch for rule masks
 
-	// What was asked about last.
+	// What was asked about last, and what came of it.
 	entry   *dit.Entry
 	norm    string
 	noLarge bool
+	last    [fewWords]uint64 // the mask of set, where it has so few words
 	set     *ruleSet
-	shape   *dit.Shape
-	slots   *SlotRights // of set and shape
+	// shapes are the shapes met last and the decisions of set about them. A search meets few.
+	shapes [fewShapes]shapeSlots
+	next   uint8
 
 	more *workspace
+}
+
+const (
+	fewWords  = 4
+	fewShapes = 4
+)
+
+type shapeSlots struct {
+	shape *dit.Shape
+	slots *SlotRights
 }
 
 // workspace is what only some rules need.
@@ -98,10 +110,15 @@ func (e *Evaluator) Slots(t *Target) *SlotRights {
 		return rs.bare
 	}
 	shape := t.Entry.Shape()
-	if e.shape != shape {
-		e.shape, e.slots = shape, e.policy.slots(rs, shape)
+	for i := range e.shapes {
+		if e.shapes[i].shape == shape {
+			return e.shapes[i].slots
+		}
 	}
-	return e.slots
+	slots := e.policy.slots(rs, shape)
+	e.shapes[e.next%fewShapes] = shapeSlots{shape, slots}
+	e.next++
+	return slots
 }
 
 // Value reports whether a value may be written: write is Add, Delete or both. Beyond what AttrRights says, rules may
@@ -138,17 +155,24 @@ func (e *Evaluator) applicable(t *Target) *ruleSet {
 			mask[i>>6] &^= 1 << (uint(i) & 63)
 		}
 	}
-	rs := c.set(mask)
-	if rs != e.set {
-		e.set, e.shape, e.slots = rs, nil, nil
-	}
 	e.entry, e.norm, e.noLarge = t.Entry, t.Name.Norm, t.Large == nil
+	few := len(mask) <= fewWords
+	if few && e.set != nil && e.words == e.last {
+		return e.set
+	}
+	rs := c.set(mask)
+	if few {
+		e.last = e.words
+	}
+	if rs != e.set {
+		e.set, e.shapes = rs, [fewShapes]shapeSlots{}
+	}
 	return rs
 }
 
 // mask returns scratch for a mask of n words.
 func (e *Evaluator) mask(n int) Mask {
-	if n <= len(e.words) {
+	if n <= fewWords {
 		return e.words[:n]
 	}
 	w := e.work()
