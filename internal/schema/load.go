@@ -30,7 +30,8 @@ const (
 )
 
 // shippedFiles are the shipped files in the order in which they are loaded; "nis" stands for the chosen variant.
-var shippedFiles = []string{"system", "core", "cosine", "inetorgperson", "pki", "nis", "autofs", "portolan"}
+var shippedFiles = []string{"system", "core", "cosine", "inetorgperson", "pki", "nis", "autofs", "dyngroup", "ppolicy",
+	"openssh-lpk", "sudo", "samba", "kerberos", "freeradius", "eduperson", "mail", "dns", "dhcp", "calendar", "java", "portolan"}
 
 // Shipped returns the schema files that come with the server, with RFC 2307bis.
 func Shipped() []File { return ShippedVariant(RFC2307bis) }
