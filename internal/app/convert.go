@@ -72,46 +72,67 @@ func accessRules(c *config.Config) []access.Rule {
 func limitsFor(c *config.Config, s *schema.Schema) (func(*op.Identity, func(string) bool) op.Limits, error) {
 	l := &c.Limits
 	general := op.Limits{Size: l.SizeLimit, Time: l.TimeLimit, Examined: l.MaxExamined, Changes: l.TransactionChanges}
-	type exception struct {
-		who    []func(id *op.Identity, inGroup func(string) bool) bool
-		limits op.Limits
+	overrides, err := whoOverrides(c, s)
+	if err != nil {
+		return nil, err
 	}
-	var exceptions []exception
-	for i := range l.For {
-		f := &l.For[i]
-		x := exception{limits: general}
-		if f.SizeLimit != nil {
-			x.limits.Size = *f.SizeLimit
+	limits := make([]op.Limits, len(overrides))
+	for i, o := range overrides {
+		limits[i] = general
+		if o.limits.SizeLimit != nil {
+			limits[i].Size = *o.limits.SizeLimit
 		}
-		if f.TimeLimit != nil {
-			x.limits.Time = *f.TimeLimit
+		if o.limits.TimeLimit != nil {
+			limits[i].Time = *o.limits.TimeLimit
 		}
-		if f.MaxExamined != nil {
-			x.limits.Examined = *f.MaxExamined
+		if o.limits.MaxExamined != nil {
+			limits[i].Examined = *o.limits.MaxExamined
 		}
-		for n, who := range f.Who {
-			test, err := whoTest(s, who)
-			if err != nil {
-				return nil, config.ErrorAt(f.At(fmt.Sprintf("who[%d]", n)), err.Error(), `write "anonymous", "users", "dn:DN" or "group:DN"`)
-			}
-			x.who = append(x.who, test)
-		}
-		exceptions = append(exceptions, x)
 	}
 	return func(id *op.Identity, inGroup func(string) bool) op.Limits {
 		if id.Admin {
 			// The administrator is bound by nothing but the size of one transaction.
 			return op.Limits{Changes: general.Changes}
 		}
-		for i := range exceptions {
-			for _, test := range exceptions[i].who {
-				if test(id, inGroup) {
-					return exceptions[i].limits
-				}
+		for i := range overrides {
+			if overrides[i].matches(id, inGroup) {
+				return limits[i]
 			}
 		}
 		return general
 	}, nil
+}
+
+// override is one [[limits.for]], compiled.
+type override struct {
+	who    []func(id *op.Identity, inGroup func(string) bool) bool
+	limits *config.LimitsFor
+}
+
+func (o *override) matches(id *op.Identity, inGroup func(string) bool) bool {
+	for _, test := range o.who {
+		if test(id, inGroup) {
+			return true
+		}
+	}
+	return false
+}
+
+// whoOverrides compiles [[limits.for]]; the first that matches is the one that counts.
+func whoOverrides(c *config.Config, s *schema.Schema) ([]override, error) {
+	out := make([]override, len(c.Limits.For))
+	for i := range c.Limits.For {
+		f := &c.Limits.For[i]
+		out[i].limits = f
+		for n, who := range f.Who {
+			test, err := whoTest(s, who)
+			if err != nil {
+				return nil, config.ErrorAt(f.At(fmt.Sprintf("who[%d]", n)), err.Error(), `write "anonymous", "users", "dn:DN" or "group:DN"`)
+			}
+			out[i].who = append(out[i].who, test)
+		}
+	}
+	return out, nil
 }
 
 // whoTest compiles one word of limits.for.who.

@@ -66,6 +66,12 @@ func (m *membership) inGroup(e *Engine, id *op.Identity) func(groupNorm string) 
 	return func(group string) bool { return m.of(e, id)[group] }
 }
 
+// InGroup returns the question whether an identity is in a group, nested groups included. It costs nothing until it is
+// asked, and the answer is that of the moment.
+func (e *Engine) InGroup(id *op.Identity) func(groupNorm string) bool {
+	return e.members.inGroup(e, id)
+}
+
 func notInGroup(string) bool { return false }
 
 // of returns the groups of an identity. When storage fails nobody is in any group: access fails closed.

@@ -99,6 +99,8 @@ type Config struct {
 	Now func() time.Time
 	// Stats counts. nil counts nowhere.
 	Stats *Stats
+	// OnOpen, where set, is told of every session before it reads anything.
+	OnOpen func(c *op.Conn)
 	// OnClose, where set, is told of every session's end, once, after its last operation.
 	OnClose func(c *op.Conn, reason string)
 }

@@ -119,6 +119,9 @@ func (s *Session) Conn() *op.Conn { return s.conn }
 // operation; Options.Ended says when it has. It is called once.
 func (s *Session) Run() {
 	s.stats.opened.Add(1)
+	if s.cfg.OnOpen != nil {
+		s.cfg.OnOpen(s.conn)
+	}
 	if s.log.Enabled(s.base, slog.LevelDebug) {
 		s.log.Debug("connection opened", "conn", s.conn.ID, "listener", s.conn.Listener, "client", s.conn.Remote.String())
 	}

@@ -1,0 +1,418 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"portolan/internal/audit"
+	"portolan/internal/config"
+	"portolan/internal/listen"
+	"portolan/internal/op"
+	"portolan/internal/session"
+)
+
+// ServeOptions are what a command gives to a server.
+type ServeOptions struct {
+	Version string
+	// Stderr takes the server's log where the configuration names no file, and the line "portolan: ready".
+	Stderr io.Writer
+	// AdminPassword, where not nil, is the administrator's for this process, instead of a file's.
+	AdminPassword []byte
+	// Quiet leaves out the access log lines that would go to Stderr.
+	Quiet bool
+}
+
+// Server is a running server: a Directory with listeners.
+type Server struct {
+	*Directory
+	o      ServeOptions
+	listen *listen.Server
+	certs  *listen.Certs
+	stats  session.Stats
+	logs   *logs
+	begun  time.Time
+	failed chan error
+	cancel context.CancelFunc // of background work
+}
+
+// ControlSocket returns the path of the control socket of a configuration.
+func ControlSocket(c *config.Config) string { return filepath.Join(c.DataDir, "control.sock") }
+
+// Start opens the directory and every listener. Shutdown must follow a success.
+func Start(c *config.Config, o ServeOptions) (*Server, error) {
+	if o.Stderr == nil {
+		o.Stderr = os.Stderr
+	}
+	s := &Server{o: o, begun: time.Now(), failed: make(chan error, 1)}
+	var err error
+	if s.certs, err = loadCerts(c); err != nil {
+		return nil, err
+	}
+	if s.logs, err = openLogs(c, o); err != nil {
+		return nil, err
+	}
+	if err := s.open(c); err != nil {
+		s.logs.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) open(c *config.Config) error {
+	d, err := Open(c, OpenOptions{Log: s.logs.log, Version: s.o.Version, OnFatal: s.fatal})
+	if err != nil {
+		return err
+	}
+	s.Directory = d
+	if s.o.AdminPassword != nil {
+		if err := d.SetAdminPassword(s.o.AdminPassword); err != nil {
+			return errors.Join(err, d.Close())
+		}
+	}
+	s.wireControl()
+	if err := s.startListening(c); err != nil {
+		return errors.Join(err, d.Close())
+	}
+	return nil
+}
+
+// fatal is told of a storage error after which nothing can be written: the process ends, at once and in one line, so
+// that what is started in its place finds a clean store.
+func (s *Server) fatal(err error) {
+	fmt.Fprintf(s.o.Stderr, "portolan: the storage of %s failed and the server ends; check the disk, then start it again: %v\n", s.Config.DataDir, err)
+	os.Exit(1)
+}
+
+func (s *Server) startListening(c *config.Config) error {
+	cfg, err := s.listenConfig(c)
+	if err != nil {
+		return err
+	}
+	if cfg.Inherited, err = listen.Inherited(); err != nil {
+		return err
+	}
+	s.listen = listen.New(cfg)
+	if err := s.listen.Start(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	go func() {
+		select {
+		case err := <-s.Store.Fatal():
+			s.failed <- err
+		case <-ctx.Done():
+		}
+	}()
+	if s.certs != nil {
+		told := func(err error) {
+			if err != nil {
+				s.Log.Error("the new certificate cannot be used; the old one stays", "error", err)
+				return
+			}
+			s.Log.Info("the certificate was reloaded", "subject", s.certs.Leaf().Subject.String(), "until", s.certs.Leaf().NotAfter)
+		}
+		if err := s.certs.Watch(ctx, told); err != nil {
+			s.Log.Warn(err.Error())
+		}
+		if err := s.certs.Expired(); err != nil {
+			s.Log.Warn("clients will refuse the certificate", "error", err)
+		}
+	}
+	return nil
+}
+
+// listenConfig gives the sockets of a configuration, the control socket first, to package listen.
+func (s *Server) listenConfig(c *config.Config) (listen.Config, error) {
+	out := listen.Config{
+		MaxConnections: c.Limits.MaxConnections, MaxConnectionsPerAddress: c.Limits.MaxConnectionsPerAddress,
+		Logger: s.Log, Session: s.sessionConfig(c),
+		Listeners: []listen.Listener{{
+			URL: "ldapi://" + ControlSocket(c), Network: "unix", Addr: ControlSocket(c), Control: true,
+		}},
+	}
+	for i := range c.Listen {
+		l := &c.Listen[i]
+		a, err := l.Address()
+		if err != nil {
+			return out, config.ErrorAt(l.At("url"), err.Error(), `write a URL such as "ldap://127.0.0.1:389"`)
+		}
+		if a.Network == "udp" {
+			return out, config.ErrorAt(l.At("url"), "cldap is not served by this version", "remove the listener")
+		}
+		out.Listeners = append(out.Listeners, listen.Listener{
+			URL: l.URL, Network: a.Network, Addr: a.Addr, TLS: a.TLS,
+			Allow: l.Allow, Deny: l.Deny, ProxyProtocolFrom: l.ProxyProtocolFrom,
+		})
+	}
+	return out, nil
+}
+
+func (s *Server) sessionConfig(c *config.Config) *session.Config {
+	l := &c.Limits
+	limits := session.DefaultLimits()
+	limits.MaxPDU, limits.MaxPDUUnauthenticated = int(l.MaxPDU), int(l.MaxPDUUnauthenticated)
+	limits.MaxOutstanding = l.MaxOutstanding
+	limits.IdleTimeout, limits.BindTimeout, limits.WriteTimeout = l.IdleTimeout, l.BindTimeout, l.WriteTimeout
+	cfg := &session.Config{
+		Handler: s.handler(), Limits: limits, AnonymousUse: c.Security.Anonymous == "read",
+		LimitsFor: s.sessionLimits(c, limits), Logger: s.Log, Stats: &s.stats,
+		OnOpen: s.logs.opened, OnClose: s.logs.closed,
+	}
+	if s.certs != nil {
+		cfg.TLS = s.certs.TLS
+	}
+	return cfg
+}
+
+// sessionLimits applies [[limits.for]] to what a session bounds.
+func (s *Server) sessionLimits(c *config.Config, general session.Limits) func(*op.Identity) session.Limits {
+	overrides, err := whoOverrides(c, s.Schema)
+	if err != nil || len(overrides) == 0 {
+		return nil // the same mistake was reported when the settings were made
+	}
+	return func(id *op.Identity) session.Limits {
+		out := general
+		inGroup := s.Engine.InGroup(id)
+		for _, o := range overrides {
+			if !o.matches(id, inGroup) {
+				continue
+			}
+			if o.limits.MaxOutstanding != nil {
+				out.MaxOutstanding = *o.limits.MaxOutstanding
+			}
+			if o.limits.IdleTimeout != nil {
+				out.IdleTimeout = *o.limits.IdleTimeout
+			}
+			break
+		}
+		return out
+	}
+}
+
+// handler is the engine inside the middleware, the outermost first.
+func (s *Server) handler() op.Handler {
+	var h op.Handler = s.Engine
+	if s.logs.access != nil {
+		h = s.logs.access.Middleware()(h)
+	}
+	return h
+}
+
+// loadCerts loads the certificate of a configuration; nil where there is none.
+func loadCerts(c *config.Config) (*listen.Certs, error) {
+	if c.TLS.CertFile == "" {
+		return nil, nil
+	}
+	files := listen.CertFiles{Cert: c.TLS.CertFile, Key: c.TLS.KeyFile, ClientCA: c.TLS.ClientCAFile, MinVersion: tls.VersionTLS12}
+	if c.TLS.MinVersion == "1.3" {
+		files.MinVersion = tls.VersionTLS13
+	}
+	certs, err := listen.LoadCerts(files, nil)
+	if err != nil {
+		return nil, config.ErrorAt(c.At("tls.cert_file"), err.Error(), "")
+	}
+	return certs, nil
+}
+
+// Addrs returns the addresses of the configured listeners.
+func (s *Server) Addrs() []net.Addr { return s.listen.Addrs()[1:] }
+
+// Failed delivers the error after which the server cannot go on.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Reload takes over what of the configuration file can change while the server runs, and reopens the logs. When the new
+// file has a mistake nothing changes.
+func (s *Server) Reload() error {
+	next, err := config.Load(s.Config.File(), os.ReadFile)
+	if err != nil {
+		return err
+	}
+	cfg, err := s.listenConfig(next)
+	if err != nil {
+		return err
+	}
+	if err := s.Directory.Reload(next); err != nil {
+		return err
+	}
+	s.listen.Reload(cfg)
+	taken, later := config.Diff(s.Config, next)
+	if len(later) > 0 {
+		s.Log.Warn("some changes of the configuration need a restart", "keys", later)
+	}
+	var errs []error
+	if s.certs != nil {
+		if _, err := s.certs.Reload(); err != nil {
+			errs = append(errs, fmt.Errorf("the certificate cannot be reloaded, the old one stays: %w", err))
+		}
+	}
+	errs = append(errs, s.logs.reopen())
+	s.Log.Info("the configuration was reloaded", "changed", taken)
+	return errors.Join(errs...)
+}
+
+// Shutdown ends the server in order: no new connections, clients told, operations in progress finished, the store
+// closed. When ctx ends first the rest is cut off; nothing that was acknowledged is lost either way.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.listen.Shutdown(ctx)
+	s.cancel()
+	return errors.Join(err, s.Directory.Close(), s.logs.close())
+}
+
+// drainTime is how long operations in progress may take once the server has been told to end.
+const drainTime = 10 * time.Second
+
+// Serve runs a server until ctx ends. reload delivers requests to reload. "portolan: ready" is written when every
+// listener is open, and systemd is told.
+func Serve(ctx context.Context, c *config.Config, o ServeOptions, reload <-chan os.Signal) error {
+	s, err := Start(c, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(s.o.Stderr, "portolan: ready")
+	s.notify(daemon.SdNotifyReady)
+	for {
+		select {
+		case <-reload:
+			s.notify(daemon.SdNotifyReloading)
+			if err := s.Reload(); err != nil {
+				s.Log.Error("the configuration was not reloaded, the old one stays in force", "error", err)
+			}
+			s.notify(daemon.SdNotifyReady)
+		case err := <-s.failed:
+			s.fatal(err)
+		case <-ctx.Done():
+			s.notify(daemon.SdNotifyStopping)
+			s.Log.Info("the server is ending")
+			drain, cancel := context.WithTimeout(context.Background(), drainTime)
+			defer cancel()
+			return s.Shutdown(drain)
+		}
+	}
+}
+
+// notify tells systemd, where it listens.
+func (s *Server) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		s.Log.Warn("systemd could not be told", "state", state, "error", err)
+	}
+}
+
+// logs are the open log files.
+type logs struct {
+	log    *slog.Logger
+	server *audit.Lines // nil: standard error
+	lines  *audit.Lines // of the access log
+	access *audit.AccessLog
+}
+
+// openLogs opens the server's log and the access log.
+func openLogs(c *config.Config, o ServeOptions) (*logs, error) {
+	l := &logs{}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		return nil, config.ErrorAt(c.At("log.level"), err.Error(), "")
+	}
+	var out io.Writer = o.Stderr
+	broken := func(err error) { fmt.Fprintln(o.Stderr, "portolan: a log cannot be written:", err) }
+	if c.Log.File != "" {
+		var err error
+		if l.server, err = audit.NewLines(appender(c.Log.File), broken); err != nil {
+			return nil, config.ErrorAt(c.At("log.file"), err.Error(), "")
+		}
+		out = lineWriter{l.server}
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.Log.Format == "json" {
+		l.log = slog.New(slog.NewJSONHandler(out, options))
+	} else {
+		l.log = slog.New(slog.NewTextHandler(out, options))
+	}
+	if !c.Log.Access.Enabled || o.Quiet && c.Log.Access.File == "" && c.Log.File == "" {
+		return l, nil
+	}
+	switch {
+	case c.Log.Access.File != "":
+		var err error
+		if l.lines, err = audit.NewLines(appender(c.Log.Access.File), broken); err != nil {
+			return nil, errors.Join(config.ErrorAt(c.At("log.access.file"), err.Error(), ""), l.close())
+		}
+	case l.server != nil:
+		l.lines = l.server
+	default:
+		var err error
+		if l.lines, err = audit.NewLines(func() (io.WriteCloser, error) { return keepOpen{o.Stderr}, nil }, broken); err != nil {
+			return nil, err
+		}
+	}
+	schema, err := LoadSchema(c)
+	if err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	l.access = audit.NewAccessLog(l.lines, time.Now, func(attr []byte) bool {
+		d, err := schema.Describe(attr)
+		return err == nil && d.Type != nil && d.Type.Secret
+	})
+	return l, nil
+}
+
+func appender(path string) func() (io.WriteCloser, error) {
+	return func() (io.WriteCloser, error) {
+		return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	}
+}
+
+// keepOpen is a writer that is not ours to close.
+type keepOpen struct{ io.Writer }
+
+func (keepOpen) Close() error { return nil }
+
+// lineWriter makes Lines an io.Writer for slog, which writes whole lines.
+type lineWriter struct{ lines *audit.Lines }
+
+func (w lineWriter) Write(b []byte) (int, error) {
+	w.lines.Append(func(buf []byte) []byte { return append(buf, b...) })
+	return len(b), nil
+}
+
+func (l *logs) opened(c *op.Conn) {
+	if l.access != nil {
+		l.access.Opened(c)
+	}
+}
+
+func (l *logs) closed(c *op.Conn, reason string) {
+	if l.access != nil {
+		l.access.Closed(c, reason)
+	}
+}
+
+func (l *logs) reopen() error {
+	var errs []error
+	for _, lines := range []*audit.Lines{l.server, l.lines} {
+		if lines != nil {
+			errs = append(errs, lines.Reopen())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (l *logs) close() error {
+	var errs []error
+	for _, lines := range []*audit.Lines{l.lines, l.server} {
+		if lines != nil {
+			errs = append(errs, lines.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
