@@ -2,7 +2,6 @@ package store
 
 import (
 	"encoding/binary"
-	"errors"
 	"slices"
 	"strconv"
 	"sync"
@@ -78,7 +77,7 @@ func equalSet(src source, attr *schema.AttributeType, key []byte) (set *dit.IDSe
 	c := candidatePool.Get().(*Candidates)
 	defer candidatePool.Put(c)
 	c.p.begin(src, &PlanRequest{})
-	defer func() { err = errors.Join(err, c.p.end()) }()
+	defer func() { err = first(err, c.p.end()) }()
 	x := c.p.set.find(attr, IndexEquality)
 	if x == nil || !x.ready(src.version()) {
 		return nil, ErrNotIndexed
@@ -321,7 +320,7 @@ func (c *Candidates) parents() (list []parentCount, ok bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = first(err, it.Close()) }()
 	for ok := it.First(); ok; ok = it.Next() {
 		key := it.Key()
 		value, err := it.Value()
@@ -507,7 +506,7 @@ func (c *Candidates) readAhead() (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = first(err, it.Close()) }()
 	c.ids = c.ids[:0:0]
 	for ok := it.First(); ok && len(c.ids) < txScan; ok = it.Next() {
 		id, ok := readID(it.Key()[1:])

@@ -194,3 +194,11 @@ func (x *index) covers(d schema.Description) bool { return d.Type != nil && d.Ty
 func (x *index) ready(version uint64) bool {
 	return IndexState(x.state.Load()) == IndexReady && x.since.Load() <= version
 }
+
+// first returns the first of two errors as it is: callers compare some of them.
+func first(err, later error) error {
+	if err != nil {
+		return err
+	}
+	return later
+}

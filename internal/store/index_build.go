@@ -161,7 +161,7 @@ func readEntries(r kv.Reader, g *generation, from dit.ID, n int) (entries []*dit
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = first(err, it.Close()) }()
 	for ok := it.First(); ok && len(entries) < n; ok = it.Next() {
 		id, ok := readID(it.Key()[1:])
 		if !ok {

@@ -149,7 +149,7 @@ func readIndexStates(r kv.Reader) (states map[string]indexState, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = first(err, it.Close()) }()
 	states = make(map[string]indexState)
 	for ok := it.First(); ok; ok = it.Next() {
 		name := string(it.Key()[1:])

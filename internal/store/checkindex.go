@@ -1,0 +1,211 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+
+	"portolan/internal/dit"
+	"portolan/internal/kv"
+)
+
+const (
+	// checkMemory bounds what a check of the indexes holds for sorting.
+	checkMemory = 64 << 20
+	// maxIndexFindings is how many findings about one posting are reported one by one.
+	maxIndexFindings = 10
+
+	adviceIndex = "drop the index and ask for it again: take it out of the configuration, start, put it back, start"
+)
+
+// checkIndexes compares the indexes with what the entries give: it makes all postings anew, sorts them and goes through
+// them and the stored ones side by side.
+func (s *Store) checkIndexes(ctx context.Context, r kv.Reader, g *generation, report func(Finding), st *CheckStats) (err error) {
+	states, err := readIndexStates(r)
+	if err != nil {
+		return err
+	}
+	c := &indexCheck{ctx: ctx, r: r, g: g, report: report, stats: st, byID: make(map[uint32]*index)}
+	for _, state := range states {
+		c.byID[state.id] = nil
+	}
+	for _, x := range g.indexes.list {
+		// What an index lacks that is being built is no defect, and what it has of others cannot be told from defects.
+		if states[string(indexStateKey(nil, x))].state == IndexReady {
+			c.byID[x.id] = x
+		}
+	}
+	c.sorter = newPostingSorter(os.TempDir(), checkMemory)
+	defer func() { err = first(err, c.sorter.remove()) }()
+	if err := c.gather(); err != nil {
+		return err
+	}
+	return c.compare()
+}
+
+type indexCheck struct {
+	ctx    context.Context
+	r      kv.Reader
+	g      *generation
+	report func(Finding)
+	stats  *CheckStats
+	sorter *postingSorter
+	byID   map[uint32]*index // nil: one that cannot be checked
+	stray  uint32            // identity of no index, reported last
+	loose  dit.IDSet         // entries with large attributes, whose grams may be too many
+
+	found int // about the current posting
+}
+
+// gather makes the postings of all entries.
+func (c *indexCheck) gather() (err error) {
+	it, err := c.r.Iter([]byte{spaceEntry}, []byte{spaceEntry + 1})
+	if err != nil {
+		return err
+	}
+	defer func() { err = first(err, it.Close()) }()
+	w := c.g.indexes.indexer()
+	defer w.release()
+	n := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		if n++; n%checkPause == 0 && c.ctx.Err() != nil {
+			return c.ctx.Err()
+		}
+		id, ok := readID(it.Key()[1:])
+		if !ok {
+			continue // reported by the check of entries, as are damaged records
+		}
+		value, err := it.Value()
+		if err != nil {
+			return err
+		}
+		e, err := dit.DecodeEntry(c.g.shapes, id, value)
+		if err != nil {
+			continue
+		}
+		if e.HasLarge() {
+			c.loose.Add(uint64(id))
+		}
+		err = w.each(batchLarge{c.r}, e, func(x *index, kind IndexKind, key []byte) error {
+			if c.byID[x.id] != x {
+				return nil
+			}
+			return c.sorter.add(x, kind, key, id)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return it.Err()
+}
+
+// compare goes through expected and stored chunks side by side.
+func (c *indexCheck) compare() (err error) {
+	it, err := c.r.Iter([]byte{spaceIndex}, []byte{spaceIndex + 1})
+	if err != nil {
+		return err
+	}
+	defer func() { err = first(err, it.Close()) }()
+	stored := it.First()
+	sources, err := c.sorter.sources()
+	if err != nil {
+		return err
+	}
+	n := 0
+	err = mergePostingRuns(sources, func(key, value []byte) error {
+		if n++; n%checkPause == 0 && c.ctx.Err() != nil {
+			return c.ctx.Err()
+		}
+		for ; stored && bytes.Compare(it.Key(), key) < 0; stored = it.Next() {
+			if err := c.chunk(it.Key(), nil, it); err != nil {
+				return err
+			}
+		}
+		if err := it.Err(); err != nil {
+			return err
+		}
+		if stored && bytes.Equal(it.Key(), key) {
+			if err := c.chunk(key, value, it); err != nil {
+				return err
+			}
+			stored = it.Next()
+			return it.Err()
+		}
+		return c.chunk(key, value, nil)
+	})
+	for ; err == nil && stored; stored = it.Next() {
+		err = c.chunk(it.Key(), nil, it)
+	}
+	if err != nil {
+		return err
+	}
+	return it.Err()
+}
+
+// chunk compares one chunk: what entries give, nil for nothing, with what is stored, where the iterator stands on it.
+func (c *indexCheck) chunk(key, want []byte, it kv.Iterator) error {
+	id, kind, escaped, chunk, ok := splitIndexKey(key)
+	if !ok {
+		c.find(key, "is no key of an index", adviceImport)
+		return nil
+	}
+	x, known := c.byID[id]
+	if !known && c.stray != id {
+		c.stray = id
+		c.find(key, "belongs to no index", adviceImport)
+	}
+	if x == nil {
+		return nil
+	}
+	c.stats.Postings++
+	c.found = 0
+	have := chunkView{}
+	if it != nil {
+		value, err := it.Value()
+		if err != nil {
+			return err
+		}
+		if have, ok = viewChunk(value); !ok {
+			c.find(key, fmt.Sprintf("holds %d octets that are no posting", len(value)), adviceIndex)
+			return nil
+		}
+	}
+	wanted, _ := viewChunk(want)
+	name := func() []byte { return appendUnescaped(nil, escaped) }
+	wanted.each(chunk<<chunkBits, func(id uint64) bool {
+		if !have.has(uint16(id)) {
+			c.about(x, kind, name(), id, "lacks")
+		}
+		return c.found <= maxIndexFindings
+	})
+	have.each(chunk<<chunkBits, func(id uint64) bool {
+		if !wanted.has(uint16(id)) && !(kind == IndexSubstring && c.loose.Contains(id)) {
+			c.about(x, kind, name(), id, "has, and should not,")
+		}
+		return c.found <= maxIndexFindings
+	})
+	return nil
+}
+
+// about reports one id. Keys of secret attributes are not shown.
+func (c *indexCheck) about(x *index, kind IndexKind, key []byte, id uint64, what string) {
+	if c.found++; c.found > maxIndexFindings {
+		c.report(Finding{Where: x.name(kind), What: "there is more of the kind at the same key", Advice: adviceIndex})
+		return
+	}
+	shown := ""
+	if kind != IndexPresence && !x.attr.Secret {
+		shown = " under " + strconv.Quote(string(key[:min(len(key), 64)]))
+	}
+	c.report(Finding{Where: x.name(kind), What: fmt.Sprintf("the index %s entry %d%s", what, id, shown), Advice: adviceIndex})
+}
+
+func (x *index) name(kind IndexKind) string {
+	return "index on " + x.attr.Name() + ", " + kind.String()
+}
+
+func (c *indexCheck) find(key []byte, what, advice string) {
+	c.report(Finding{Where: fmt.Sprintf("key %x", key[:min(len(key), 64)]), What: what, Advice: advice})
+}
