@@ -20,9 +20,10 @@ import (
 //     key's bucket. Either the fill sees the stamp, or the change comes after the fill and undoes it.
 type caches struct {
 	entries *otter.Cache[dit.ID, *dit.Entry]
+	lookups *otter.Cache[string, known[dit.ID]] // by whole canonical name
 	places  *otter.Cache[placeKey, place]
 	lists   *otter.Cache[string, idList]
-	names   *otter.Cache[dit.ID, knownName]
+	names   *otter.Cache[dit.ID, known[dit.Name]] // of entries that are parents
 	touched [touchedSlots]atomic.Uint64
 	seed    maphash.Seed
 }
@@ -51,11 +52,11 @@ type idList struct {
 	seq uint64
 }
 
-// knownName is the name of an entry that is a parent, while the tree is of this generation.
-type knownName struct {
-	name dit.Name
-	tree uint64
-	seq  uint64
+// known is an answer about whole names: it is right from seq on while the tree is of this generation.
+type known[V any] struct {
+	value V
+	tree  uint64
+	seq   uint64
 }
 
 // What an element costs beside its own octets: a node of the cache and a slot of its table.
@@ -68,23 +69,30 @@ func newCaches(limit int64) *caches {
 		MaximumWeight: share,
 		Weigher:       func(_ dit.ID, e *dit.Entry) uint32 { return uint32(e.Size() + nodeSize) },
 	})
-	c.places = otter.Must(&otter.Options[placeKey, place]{
+	c.lookups = otter.Must(&otter.Options[string, known[dit.ID]]{
 		MaximumWeight: max(share/8, 1<<10),
+		Weigher:       func(k string, _ known[dit.ID]) uint32 { return uint32(len(k) + nodeSize) },
+	})
+	c.places = otter.Must(&otter.Options[placeKey, place]{
+		MaximumWeight: max(share/16, 1<<10),
 		Weigher:       func(k placeKey, _ place) uint32 { return uint32(len(k.rdn) + nodeSize) },
 	})
 	c.lists = otter.Must(&otter.Options[string, idList]{
 		MaximumWeight: max(share/8, 1<<10),
 		Weigher:       func(k string, l idList) uint32 { return uint32(len(k) + 8*len(l.ids) + nodeSize) },
 	})
-	c.names = otter.Must(&otter.Options[dit.ID, knownName]{
+	c.names = otter.Must(&otter.Options[dit.ID, known[dit.Name]]{
 		MaximumWeight: max(share/32, 1<<10),
-		Weigher:       func(_ dit.ID, n knownName) uint32 { return uint32(len(n.name.DN) + len(n.name.Norm) + nodeSize) },
+		Weigher: func(_ dit.ID, n known[dit.Name]) uint32 {
+			return uint32(len(n.value.DN) + len(n.value.Norm) + nodeSize)
+		},
 	})
 	return c
 }
 
 func (c *caches) close() {
 	c.entries.StopAllGoroutines()
+	c.lookups.StopAllGoroutines()
 	c.places.StopAllGoroutines()
 	c.lists.StopAllGoroutines()
 	c.names.StopAllGoroutines()
@@ -100,7 +108,7 @@ func (c *caches) slotOfPlace(parent dit.ID, rdn string) *atomic.Uint64 {
 	return &c.touched[(maphash.String(c.seed, rdn)^uint64(parent))&(touchedSlots-1)]
 }
 
-func (c *caches) slotOfList(key string) *atomic.Uint64 {
+func (c *caches) slotOfText(key string) *atomic.Uint64 {
 	return &c.touched[maphash.String(c.seed, key)&(touchedSlots-1)]
 }
 
@@ -117,7 +125,9 @@ func (c *caches) list(key []byte) (idList, bool) {
 	return c.lists.GetIfPresent(unsafe.String(unsafe.SliceData(key), len(key)))
 }
 
-func (c *caches) name(id dit.ID) (knownName, bool) { return c.names.GetIfPresent(id) }
+func (c *caches) name(id dit.ID) (known[dit.Name], bool) { return c.names.GetIfPresent(id) }
+
+func (c *caches) lookup(norm string) (known[dit.ID], bool) { return c.lookups.GetIfPresent(norm) }
 
 // Fills, with what was read at seq.
 
@@ -147,16 +157,24 @@ func (c *caches) fillList(key []byte, ids []dit.ID, seq uint64) {
 		return
 	}
 	k := string(key)
-	fill(c.lists, c.slotOfList(k), seq, k, idList{append([]dit.ID(nil), ids...), seq})
+	fill(c.lists, c.slotOfText(k), seq, k, idList{append([]dit.ID(nil), ids...), seq})
 }
 
-func (c *caches) fillName(id dit.ID, n knownName) {
-	// A name of another tree generation is of no use to anyone any more, or too new for this reader: replace it all the same.
-	stamp := c.slotOfID(id)
+func (c *caches) fillName(id dit.ID, n known[dit.Name]) {
+	fillKnown(c.names, c.slotOfID(id), id, n)
+}
+
+func (c *caches) fillLookup(norm string, n known[dit.ID]) {
+	norm = strings.Clone(norm)
+	fillKnown(c.lookups, c.slotOfText(norm), norm, n)
+}
+
+// fillKnown also replaces what is known of an older tree: nobody will ask for that again.
+func fillKnown[K comparable, V any](c *otter.Cache[K, known[V]], stamp *atomic.Uint64, key K, n known[V]) {
 	if stamp.Load() > n.seq {
 		return
 	}
-	c.names.Compute(id, func(old knownName, found bool) (knownName, otter.ComputeOp) {
+	c.Compute(key, func(old known[V], found bool) (known[V], otter.ComputeOp) {
 		if stamp.Load() > n.seq || found && old.tree >= n.tree {
 			return old, otter.CancelOp
 		}
@@ -183,6 +201,10 @@ func (c *caches) apply(t *outcome) {
 		if before != nil && (moved || before.RDN != after.RDN) {
 			c.names.Invalidate(before.ID)
 		}
+		if before != nil && moved {
+			c.slotOfText(ch.Old.Norm).Store(seq)
+			c.lookups.Invalidate(ch.Old.Norm)
+		}
 		if !moved {
 			continue
 		}
@@ -196,7 +218,7 @@ func (c *caches) apply(t *outcome) {
 		}
 	}
 	for key := range t.touched.each {
-		c.slotOfList(key).Store(seq)
+		c.slotOfText(key).Store(seq)
 		c.lists.Invalidate(key)
 	}
 }

@@ -34,6 +34,9 @@ var (
 	ErrFailed = errors.New("store: stopped after an I/O error")
 	// ErrGeneration is returned by Put for an entry that was sealed with another schema than the transaction's.
 	ErrGeneration = errors.New("store: the schema has changed since the entry was made; make it again")
+	// ErrMoved is returned by a View that has moved on to a later state in which something it needs is gone: read again
+	// with a new View.
+	ErrMoved = errors.New("store: the directory has changed under a long read; read again")
 	// ErrTooManyChanges is the cause of the adminLimitExceeded that Put and Remove return beyond Options.MaxChanges.
 	ErrTooManyChanges = errors.New("store: the transaction changes too many entries")
 	// ErrTrimmed is returned by ReadJournal for a position whose records are gone already.

@@ -498,19 +498,34 @@ func (s *Store) syncer() {
 // acknowledger publishes what is durable, and wakes the callers.
 func (s *Store) acknowledger() {
 	defer close(s.stopped)
-	for g := range s.toAck {
-		if g.flush != nil {
-			close(g.flush)
-			continue
+	quiet := time.NewTimer(retireAfter)
+	defer quiet.Stop()
+	for {
+		select {
+		case g, ok := <-s.toAck:
+			if !ok {
+				return
+			}
+			s.acknowledge(g)
+			quiet.Reset(retireAfter)
+		case <-quiet.C:
+			s.dropRetired()
 		}
-		if g.err != nil {
-			s.refuse(g)
-		} else if g.next != nil {
-			s.publish(g)
-		}
-		for _, p := range g.work {
-			p.done <- struct{}{}
-		}
+	}
+}
+
+func (s *Store) acknowledge(g *group) {
+	if g.flush != nil {
+		close(g.flush)
+		return
+	}
+	if g.err != nil {
+		s.refuse(g)
+	} else if g.next != nil {
+		s.publish(g)
+	}
+	for _, p := range g.work {
+		p.done <- struct{}{}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -27,6 +28,7 @@ type Store struct {
 	log *slog.Logger
 
 	durable atomic.Pointer[durable]    // what readers see
+	retired retired                    // what they saw
 	live    atomic.Pointer[generation] // what the sequencer works with
 	acked   atomic.Uint64              // journal sequence up to which the caches are right
 	first   atomic.Uint64              // oldest journal record
@@ -210,10 +212,45 @@ func (s *Store) installAtRest() error {
 
 // install publishes d to readers.
 func (s *Store) install(d *durable) {
-	if old := s.durable.Swap(d); old != nil {
-		if err := old.release(); err != nil {
-			s.fail(err)
-		}
+	old := s.durable.Swap(d)
+	if old == nil {
+		return
+	}
+	s.retired.mu.Lock()
+	defer s.retired.mu.Unlock()
+	s.retired.list = append(s.retired.list, old)
+	if len(s.retired.list) > keepRetired {
+		s.drop(s.retired.list[0])
+		s.retired.list = append(s.retired.list[:0], s.retired.list[1:]...)
+	}
+}
+
+// keepRetired is how many superseded states can still be read by views that have not taken a snapshot yet, and
+// retireAfter how long they are kept when nothing comes after them.
+const (
+	keepRetired = 16
+	retireAfter = time.Second
+)
+
+// retired are superseded states.
+type retired struct {
+	mu   sync.Mutex
+	list []*durable
+}
+
+func (s *Store) dropRetired() {
+	s.retired.mu.Lock()
+	defer s.retired.mu.Unlock()
+	for _, d := range s.retired.list {
+		s.drop(d)
+	}
+	clear(s.retired.list)
+	s.retired.list = s.retired.list[:0]
+}
+
+func (s *Store) drop(d *durable) {
+	if err := d.release(); err != nil {
+		s.fail(err)
 	}
 }
 
@@ -234,6 +271,7 @@ func (s *Store) Close() error {
 			}
 		}
 		s.live.Load().caches.close()
+		s.dropRetired()
 		err = errors.Join(err, s.durable.Load().release())
 		s.closeErr = errors.Join(err, s.db.Close())
 		s.journal.broadcast()

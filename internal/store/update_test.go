@@ -582,7 +582,7 @@ func TestSetSchema(t *testing.T) {
 	}
 	addAll(t, s, "uid=later,"+testSuffix)
 	late := s.View()
-	defer late.Close()
+	defer func() { late.Close() }()
 	larger, err := s.Schema().Extend(schema.File{Name: "more.schema", Text: []byte("attributetype ( 2.25.99.1 NAME 'moreText' SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )")})
 	if err != nil {
 		t.Fatal(err)
@@ -597,8 +597,21 @@ func TestSetSchema(t *testing.T) {
 	if before.Schema() != old || find(t, before, "uid=a,"+testSuffix) == nil {
 		t.Fatal("a pinned view lost its schema")
 	}
+	if n, err := late.NumChildren(1); n != 2 || err != nil {
+		t.Fatalf("a view of the state before: %d, %v", n, err)
+	}
+	late.Close()
+	late = s.View()
+	s.dropRetired() // as time would
+	if err := s.SetSchema(old); err != nil {
+		t.Fatal(err)
+	}
+	s.dropRetired()
 	if _, err := late.NumChildren(1); !errors.Is(err, ErrGeneration) {
 		t.Fatalf("an unpinned view moved across a schema: %v", err)
+	}
+	if err := s.SetSchema(larger); err != nil {
+		t.Fatal(err)
 	}
 	if now := mustFind(t, s, "uid=a,"+testSuffix); now.Shape() == e.Shape() {
 		t.Fatal("an entry of the old schema came out of a cache")

@@ -13,14 +13,17 @@ import (
 
 // View reads one durable state. One goroutine uses it, and gives it back with Close.
 //
-// What the caches answer costs no snapshot: a View holds on to one only from the first read that needs it. A View that had
-// only cached answers when further transactions became durable, and then needs the snapshot for the first time, moves on
-// to the state of that moment; Pin prevents it. Across a change of schema it cannot, and its reads fail with ErrGeneration.
+// What the caches answer costs no snapshot: a View holds on to one only from the first read that needs it. Snapshots of
+// the last few states are kept for that. A View that has had only cached answers for longer moves on, with the first read
+// that needs a snapshot, to the state of that moment: what it reads may then come from two states, one after the other,
+// and in the rare case that they do not fit together a read fails with ErrMoved. Pin prevents it. Across a change of
+// schema a View cannot move on, and its reads fail with ErrGeneration.
 type View struct {
 	s      *Store
 	at     *durable
 	gen    *generation
 	pinned bool
+	moved  bool
 
 	key, buf []byte
 
@@ -80,6 +83,7 @@ func (v *View) Pin() error {
 			return ErrGeneration
 		}
 		v.at = at
+		v.moved = true
 		v.underParent = 0
 	}
 	return nil
@@ -191,7 +195,26 @@ func (v *View) position(parent dit.ID, normRDN string) (dit.ID, error) {
 }
 
 // Lookup finds an entry by its canonical name. When there is none, matched is the closest existing ancestor, or nil.
-func (v *View) Lookup(norm string) (e, matched *dit.Entry, err error) { return lookup(v, norm) }
+func (v *View) Lookup(norm string) (e, matched *dit.Entry, err error) {
+	if k, ok := v.gen.caches.lookup(norm); ok && k.seq <= v.at.seq && k.tree == v.at.tree {
+		e, err := v.Get(k.value)
+		if e != nil || err != nil {
+			return e, nil, err
+		}
+		// The view has moved on to a state in which it is gone.
+	}
+	for {
+		at := v.at
+		e, matched, err = lookup(v, norm)
+		if err == nil && v.at != at {
+			continue // it is pinned now: once is enough
+		}
+		if e != nil {
+			v.gen.caches.fillLookup(norm, known[dit.ID]{value: e.ID, tree: at.tree, seq: at.seq})
+		}
+		return e, matched, err
+	}
+}
 
 // Name composes the name of an entry.
 func (v *View) Name(e *dit.Entry) (dit.Name, error) {
@@ -221,20 +244,30 @@ func (v *View) AppendDN(dst []byte, e *dit.Entry) ([]byte, error) {
 // parentName returns the name of an entry that has others beneath it.
 func (v *View) parentName(id dit.ID) (dit.Name, error) {
 	if n, ok := v.gen.caches.name(id); ok && n.seq <= v.at.seq && n.tree == v.at.tree {
-		return n.name, nil
+		return n.value, nil
 	}
+	at := v.at
 	e, err := v.Get(id)
 	if err != nil {
 		return dit.Name{}, err
 	}
 	if e == nil {
-		return dit.Name{}, corrupt("entry %d is a parent but does not exist", id)
+		return dit.Name{}, v.missing(id)
 	}
 	name, err := v.Name(e)
-	if err == nil {
-		v.gen.caches.fillName(id, knownName{name: name, tree: v.at.tree, seq: v.at.seq})
+	if err == nil && v.at == at { // else it may be put together from two states
+		v.gen.caches.fillName(id, known[dit.Name]{value: name, tree: at.tree, seq: at.seq})
 	}
 	return name, err
+}
+
+// missing is the error for a parent that does not exist. To a view that has moved on it may have been removed with all its
+// children since the caller read one of them.
+func (v *View) missing(id dit.ID) error {
+	if v.moved {
+		return ErrMoved
+	}
+	return corrupt("entry %d is a parent but does not exist", id)
 }
 
 // NumChildren returns the number of entries directly beneath.
@@ -309,8 +342,9 @@ func (v *View) Under(e *dit.Entry, base dit.ID) (bool, error) {
 	if v.underParent == e.Parent && v.underBase == base {
 		return v.underIs, nil
 	}
+	at := v.at
 	is, err := under(v, e, base)
-	if err == nil {
+	if err == nil && v.at == at {
 		v.underParent, v.underBase, v.underIs = e.Parent, base, is
 	}
 	return is, err
@@ -332,11 +366,18 @@ func under(g getter, e *dit.Entry, base dit.ID) (bool, error) {
 			return false, err
 		}
 		if up == nil {
-			return false, corrupt("entry %d is a parent but does not exist", id)
+			return false, missingParent(g, id)
 		}
 		id = up.Parent
 	}
 	return false, nil
+}
+
+func missingParent(g getter, id dit.ID) error {
+	if v, ok := g.(*View); ok {
+		return v.missing(id)
+	}
+	return corrupt("entry %d is a parent but does not exist", id)
 }
 
 // LargeHas reports whether a large attribute has the value of this equality key.
