@@ -98,7 +98,7 @@ func Load(files ...File) (*Schema, error) {
 		return nil, err
 	}
 	s.fillKnown()
-	s.publish()
+	s.published = sync.OnceValue(s.publish)
 	return s, nil
 }
 

@@ -333,3 +333,12 @@ func FuzzParseSchema(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkLoad(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Load(Shipped()...); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

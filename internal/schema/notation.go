@@ -71,10 +71,7 @@ func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\
 
 // unescape resolves the \27 and \5C of a qdstring (RFC 4512 section 4.1); any other backslash stands for itself.
 func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	return strings.NewReplacer(`\27`, `'`, `\5C`, `\`, `\5c`, `\`).Replace(s)
+	return unquoter.Replace(s)
 }
 
 func (r *reader) at(s string) bool { return !r.quoted && r.tok == s && r.err == nil }

@@ -73,9 +73,12 @@ func (p *printer) end(c *Common) string {
 }
 
 // quote writes a qdstring (RFC 4512 section 4.1).
-func quote(s string) string {
-	return "'" + strings.NewReplacer(`\`, `\5C`, `'`, `\27`).Replace(s) + "'"
-}
+func quote(s string) string { return "'" + quoter.Replace(s) + "'" }
+
+var (
+	quoter   = strings.NewReplacer(`\`, `\5C`, `'`, `\27`)
+	unquoter = strings.NewReplacer(`\27`, `'`, `\5C`, `\`, `\5c`, `\`)
+)
 
 func (p *printer) flag(term string, set bool) {
 	if set {

@@ -11,16 +11,18 @@ type PublishedAttr struct {
 // Publish returns the attributes of the subschema subentry: objectClasses, attributeTypes, matchingRules,
 // matchingRuleUse, ldapSyntaxes, dITContentRules, dITStructureRules and nameForms, the last three without values where
 // nothing is defined. Everything one value names is defined by another. The slices are not to be changed.
-func (s *Schema) Publish() []PublishedAttr { return s.published }
+//
+// The first call writes them all, which takes some milliseconds.
+func (s *Schema) Publish() []PublishedAttr { return s.published() }
 
-func (s *Schema) publish() {
+func (s *Schema) publish() []PublishedAttr {
 	use := make([]string, 0, len(s.ruleList))
 	for _, r := range s.ruleList {
 		if u := s.ruleUse(r); u != "" {
 			use = append(use, u)
 		}
 	}
-	s.published = []PublishedAttr{
+	return []PublishedAttr{
 		{"objectClasses", stringsOf(s.classList)},
 		{"attributeTypes", stringsOf(s.attrList)},
 		{"matchingRules", stringsOf(s.ruleList)},

@@ -27,7 +27,7 @@ type Schema struct {
 	nameForms   []*NameForm
 	structRules []*StructureRule
 
-	published []PublishedAttr
+	published func() []PublishedAttr            // Publish, once
 	options   atomic.Pointer[map[string]string] // interned option strings, see intern
 }
 

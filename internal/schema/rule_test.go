@@ -256,15 +256,14 @@ func TestInsignificantSpaces(t *testing.T) {
 func TestPreparedTextIsStable(t *testing.T) {
 	for _, foldCase := range []bool{true, false} {
 		for r := rune(0); r <= 0x10FFFF; r++ {
-			for _, text := range []string{string(r), "a" + string(r) + " b"} {
-				once, err := appendMatch(nil, []byte(text), foldCase)
-				if err != nil {
-					continue
-				}
-				twice, err := appendMatch(nil, once, foldCase)
-				if err != nil || !bytes.Equal(once, twice) {
-					t.Fatalf("%U in %q (fold %v): %q, then %q, %v", r, text, foldCase, once, twice, err)
-				}
+			text := string(r) + "a" + string(r) + " b" + string(r)
+			once, err := appendMatch(nil, []byte(text), foldCase)
+			if err != nil {
+				continue
+			}
+			twice, err := appendMatch(nil, once, foldCase)
+			if err != nil || !bytes.Equal(once, twice) {
+				t.Fatalf("%U (fold %v): %q, then %q, %v", r, foldCase, once, twice, err)
 			}
 		}
 	}
