@@ -11,8 +11,8 @@ import (
 // class is what subjects have in common for whom the same rules can apply.
 type class struct {
 	rules []*rule
-	// open[i] says that self or dnattr must still name the subject of rules[i].
-	open []bool
+	// verdicts[i] says what is still open about the subject of rules[i].
+	verdicts []verdict
 	// everywhere has the rules that apply wherever the entry stands; scopes those that apply in some place.
 	everywhere Mask
 	scopes     []scopedRules
@@ -36,14 +36,14 @@ func newClass(p *Policy, verdicts []byte) *class {
 	for i, r := range p.rules {
 		if v := verdict(verdicts[i]); v != never {
 			c.rules = append(c.rules, r)
-			c.open = append(c.open, v == open)
+			c.verdicts = append(c.verdicts, v)
 		}
 	}
 	words := (len(c.rules) + 63) / 64
 	c.everywhere = make(Mask, words)
 	at := make(map[scope]int)
 	for i, r := range c.rules {
-		if c.open[i] || r.filter != nil {
+		if c.verdicts[i] != always || r.filter != nil {
 			c.conditional = append(c.conditional, i)
 		}
 		if r.scopes == nil {

@@ -43,7 +43,9 @@ func Compile(rules []Rule, o Options) (*Policy, error) {
 		if err != nil {
 			return nil, err
 		}
-		rules = append(builtin, rules...)
+		for i := range builtin {
+			c.rule(&builtin[i], i)
+		}
 	}
 	for i := range rules {
 		c.rule(&rules[i], i)
@@ -274,37 +276,46 @@ func (c *compiler) named(at, name string, into *cover) *schema.AttributeType {
 	return d.Type
 }
 
+// excludes before an element of who takes subjects out of the rule.
+const excludes = "!"
+
 // subjects compiles who.
 func (c *compiler) subjects() {
-	out := c.out
-	if len(c.in.Who) == 0 {
+	if !slices.ContainsFunc(c.in.Who, func(w string) bool { return !strings.HasPrefix(w, excludes) }) {
 		c.bad("", `write who = "users", or who = "*" for everybody`, "who is missing")
 	}
 	for i, text := range c.in.Who {
 		at := fmt.Sprintf("who[%d]", i)
+		into := &c.out.named
+		text, excluded := strings.CutPrefix(text, excludes)
+		if excluded {
+			into = &c.out.excluded
+		}
 		kind, rest, named := strings.Cut(text, ":")
 		switch {
-		case text == "*":
-			out.who = append(out.who, who{kind: whoEverybody})
-		case text == "anonymous":
-			out.who = append(out.who, who{kind: whoAnonymous})
-		case text == "users":
-			out.who = append(out.who, who{kind: whoUsers})
 		case text == "self":
-			out.self = true
+			into.self = true
+		case named && kind == "dn":
+			c.subject(at, into, whoDN, rest)
+		case named && kind == "subtree":
+			c.subject(at, into, whoSubtree, rest)
+		case named && kind == "group":
+			c.subject(at, into, whoGroup, rest)
+		case named && kind == "dnattr":
+			c.dnattr(at, into, rest)
+		case excluded:
+			c.bad(at, `write "!self", "!dn:DN", "!group:DN", "!subtree:DN" or "!dnattr:ATTRIBUTE"`, "who: %s excludes nobody", show(c.in.Who[i]))
+		case text == "*":
+			into.who = append(into.who, who{kind: whoEverybody})
+		case text == "anonymous":
+			into.who = append(into.who, who{kind: whoAnonymous})
+		case text == "users":
+			into.who = append(into.who, who{kind: whoUsers})
 		case text == "admin":
-			if out.deny {
+			if c.out.deny {
 				c.bad(at, "leave it out", "who: rules take nothing away from the administrator")
 			}
-			out.who = append(out.who, who{kind: whoAdmin})
-		case named && kind == "dn":
-			c.subject(at, whoDN, rest)
-		case named && kind == "subtree":
-			c.subject(at, whoSubtree, rest)
-		case named && kind == "group":
-			c.subject(at, whoGroup, rest)
-		case named && kind == "dnattr":
-			c.dnattr(at, rest)
+			into.who = append(into.who, who{kind: whoAdmin})
 		default:
 			hint := `write "anonymous", "users", "self", "admin", "*", "dn:DN", "group:DN", "subtree:DN" or "dnattr:ATTRIBUTE"`
 			if dn, err := ldap.ParseDN(text); err == nil && len(dn) > 0 {
@@ -315,22 +326,22 @@ func (c *compiler) subjects() {
 	}
 }
 
-func (c *compiler) subject(at string, kind whoKind, dn string) {
+func (c *compiler) subject(at string, into *people, kind whoKind, dn string) {
 	norm, ok := c.dn(at, "who", dn)
 	if !ok {
 		return
 	}
-	if kind == whoDN && norm == c.admin {
+	if kind == whoDN && norm == c.admin && into == &c.out.named {
 		if c.out.deny {
 			c.bad(at, "leave it out", "who: rules take nothing away from the administrator")
 			return
 		}
 		c.warn(at, "who: %s is the administrator, who needs no rule", show(dn))
 	}
-	c.out.who = append(c.out.who, who{kind: kind, norm: norm})
+	into.who = append(into.who, who{kind: kind, norm: norm})
 }
 
-func (c *compiler) dnattr(at, name string) {
+func (c *compiler) dnattr(at string, into *people, name string) {
 	t := c.schema.AttributeTypeString(name)
 	switch {
 	case t == nil:
@@ -340,7 +351,7 @@ func (c *compiler) dnattr(at, name string) {
 	case c.virtual[t]:
 		c.bad(at, "write an attribute that entries store, or group:DN", "who: %s is computed, rules cannot look at it", t.Name())
 	default:
-		c.out.dnattr = append(c.out.dnattr, t)
+		into.dnattr = append(into.dnattr, t)
 	}
 }
 

@@ -149,6 +149,19 @@ func TestDecisions(t *testing.T) {
 			mia: bob = disclose, compare, rename
 			mia: alice = disclose, compare, rename, control
 			mia: new uid=mia,ou=people = disclose, compare, rename`},
+		{"exclusions", false, []access.Rule{
+			{Allow: list("read"), Who: list("users", "!group:cn=helpdesk,"+groups, "!dn:uid=bob,"+people, "!subtree:ou=services,"+suffix)},
+			{Allow: list("compare"), Who: list("*", "!self", "!dnattr:manager")},
+			{Allow: list("rename"), Who: list("self", "dnattr:manager", "!dnattr:manager")},
+		}, `
+			alice: bob = disclose, read, compare
+			hilda: bob = disclose, compare
+			bob: alice = disclose, compare
+			postfix: alice = disclose, compare
+			anonymous: alice = disclose, compare
+			alice: alice = disclose, read, rename
+			mia: alice = disclose, read
+			mia: new uid=x,ou=people = disclose, read, compare`},
 		{"everybody", false, []access.Rule{{Allow: list("read"), Who: list("*")}}, `
 			anonymous: bob = disclose, read
 			alice: bob = disclose, read`},
@@ -308,22 +321,24 @@ func TestLargeAttributes(t *testing.T) {
 	allow := d.compile(t, false,
 		access.Rule{Allow: list("read"), Who: list("dnattr:member")},
 		access.Rule{Allow: list("rename"), Who: list("users"), Filter: "(member=uid=alice," + people + ")"},
-		access.Rule{Allow: list("delete"), Who: list("users"), Filter: "(!(member=uid=alice," + people + "))"})
+		access.Rule{Allow: list("delete"), Who: list("users"), Filter: "(!(member=uid=alice," + people + "))"},
+		access.Rule{Allow: list("compare"), Who: list("users", "!dnattr:member")})
 	deny := d.compile(t, false,
-		access.Rule{Allow: list("read", "delete", "rename"), Who: list("users")},
+		access.Rule{Allow: list("read", "compare", "delete", "rename"), Who: list("users")},
 		access.Rule{Deny: list("read"), Who: list("dnattr:member")},
+		access.Rule{Deny: list("compare"), Who: list("users", "!dnattr:member")},
 		access.Rule{Deny: list("rename"), Who: list("users"), Filter: "(member=uid=alice," + people + ")"})
-	const both = access.Disclose
+	const known, cmp = access.Disclose, access.Compare
 	name := dit.Name{DN: "cn=all," + groups, Norm: "cn=all," + groups}
 	for _, x := range []struct {
 		what        string
 		large       dit.LargeSource
 		allow, deny access.Right
 	}{
-		{"unknown", nil, 0, both | access.Delete},
-		{"there", largeValues{key: alice.Name.Norm}, both | access.Read | access.Rename, both | access.Delete},
-		{"not there", largeValues{key: "x"}, both | access.Delete, both | access.Read | access.Delete | access.Rename},
-		{"storage fails", largeValues{key: "x", err: dit.ErrRecord}, 0, both | access.Delete},
+		{"unknown", nil, 0, known | access.Delete},
+		{"there", largeValues{key: alice.Name.Norm}, known | access.Read | access.Rename, known | access.Delete | cmp},
+		{"not there", largeValues{key: "x"}, known | access.Delete | cmp, known | access.Read | access.Delete | access.Rename},
+		{"storage fails", largeValues{key: "x", err: dit.ErrRecord}, 0, known | access.Delete},
 	} {
 		target := &access.Target{Entry: entry, Name: name, Large: x.large}
 		if got := allow.Evaluator(alice).EntryRights(target); got != x.allow {

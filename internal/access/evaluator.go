@@ -151,7 +151,7 @@ func (e *Evaluator) applicable(t *Target) *ruleSet {
 		}
 	}
 	for _, i := range c.conditional {
-		if mask.Has(i) && !e.met(c.rules[i], c.open[i], t) {
+		if mask.Has(i) && !e.met(c.rules[i], c.verdicts[i], t) {
 			mask[i>>6] &^= 1 << (uint(i) & 63)
 		}
 	}
@@ -189,36 +189,41 @@ func (e *Evaluator) work() *workspace {
 	return e.more
 }
 
-// met decides what the target decides about a rule: whether it names the subject where that is open, and the filter.
-// What cannot be known is met for a rule that denies.
-func (e *Evaluator) met(r *rule, open bool, t *Target) bool {
-	if open {
-		switch e.named(r, t) {
-		case dit.False:
-			return false
-		case dit.Undefined:
-			if !r.deny {
-				return false
-			}
-		}
-	}
-	if r.filter == nil {
-		return true
-	}
-	truth := e.matches(r, t)
-	return truth == dit.True || truth == dit.Undefined && r.deny
+// met decides what the target decides about a rule: whether it names the subject, and the filter. What cannot be known
+// is met for a rule that denies, and not for one that allows.
+func (e *Evaluator) met(r *rule, v verdict, t *Target) bool {
+	sure := func(truth dit.Truth) bool { return truth == dit.True || truth == dit.Undefined && r.deny }
+	return sure(e.names(r, v, t)) && (r.filter == nil || sure(e.matches(r, t)))
 }
 
-// named decides whether self or dnattr name the subject.
-func (e *Evaluator) named(r *rule, t *Target) dit.Truth {
+// names decides whether the rule names the subject.
+func (e *Evaluator) names(r *rule, v verdict, t *Target) dit.Truth {
+	named := dit.True
+	if v == open {
+		named = e.among(&r.named, t)
+	}
+	if named == dit.False || v == always {
+		return named
+	}
+	switch e.among(&r.excluded, t) {
+	case dit.True:
+		return dit.False
+	case dit.Undefined:
+		return dit.Undefined
+	}
+	return named
+}
+
+// among decides whether self or dnattr name the subject.
+func (e *Evaluator) among(p *people, t *Target) dit.Truth {
 	if t.Entry == nil {
 		return dit.False
 	}
-	if r.self && e.isSelf(t) {
+	if p.self && e.isSelf(t) {
 		return dit.True
 	}
 	truth := dit.False
-	for _, a := range r.dnattr {
+	for _, a := range p.dnattr {
 		switch e.holds(t, a) {
 		case dit.True:
 			return dit.True

@@ -129,6 +129,9 @@ func (e *Evaluator) why(r *rule, t *Target) string {
 	}
 	verdict := r.subject(s, &groups)
 	if verdict == never {
+		if r.excluded.has(s, &groups) {
+			return "the rule excludes the subject"
+		}
 		return "the rule does not name the subject"
 	}
 	inScope := r.scopes == nil
@@ -140,11 +143,13 @@ func (e *Evaluator) why(r *rule, t *Target) string {
 		return "the entry is not where the rule looks"
 	case t.Entry == nil:
 		return "there is no entry yet that it could look at"
-	case verdict == open && e.named(r, t) == dit.False:
-		if len(r.dnattr) == 0 {
+	case verdict == open && e.among(&r.named, t) == dit.False:
+		if len(r.named.dnattr) == 0 {
 			return "the entry is not the subject's own"
 		}
-		return fmt.Sprintf("the entry does not name the subject in %s", names(r.dnattr))
+		return fmt.Sprintf("the entry does not name the subject in %s", names(r.named.dnattr))
+	case e.names(r, verdict, t) == dit.False:
+		return "the rule excludes the subject on this entry"
 	case r.filter != nil && e.matches(r, t) == dit.False:
 		return "the entry does not match " + r.text
 	}

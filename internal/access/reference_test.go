@@ -147,7 +147,8 @@ func refDecide(rules []access.Rule, s refSubject, e refEntry, name string, own b
 		near := len(r.From) == 0 || slices.ContainsFunc(r.From, func(p netip.Prefix) bool { return p.Contains(s.Addr) })
 		strong := r.TLS == 0 || r.TLS == 1 && s.Protected || s.TLSBits >= r.TLS
 		method := len(r.Method) == 0 || slices.Contains(r.Method, s.Method)
-		named := slices.ContainsFunc(r.Who, func(w string) bool { return s.named(w, e) })
+		named := slices.ContainsFunc(r.Who, func(w string) bool { return w[0] != '!' && s.named(w, e) }) &&
+			!slices.ContainsFunc(r.Who, func(w string) bool { return w[0] == '!' && s.named(w[1:], e) })
 		covered := refCovers(r.Attrs, name) || own && slices.Contains(r.Attrs, name+":self")
 		if !near || !strong || !method || !named || !covered || !refScope(r.On, e) || !refFilters[r.Filter](e) {
 			continue
@@ -179,7 +180,8 @@ func genRule(t *rapid.T) access.Rule {
 	}
 	r := access.Rule{
 		Who: append(some("who", "*", "anonymous", "users", "self", "dn:uid=alice,"+people, "dn:uid=bob,"+people, "subtree:ou=services,"+suffix,
-			"group:cn=helpdesk,"+groups, "group:cn=sales-admins,"+groups, "dnattr:owner", "dnattr:member", "dnattr:manager"),
+			"group:cn=helpdesk,"+groups, "group:cn=sales-admins,"+groups, "dnattr:owner", "dnattr:member", "dnattr:manager",
+			"!self", "!dn:uid=alice,"+people, "!group:cn=sales-admins,"+groups, "!dnattr:owner", "!dnattr:member"),
 			rapid.SampledFrom([]string{"users", "self", "*"}).Draw(t, "who too")),
 		On:     some("on", "*", "subtree:"+people, "subtree:"+suffix, "one:"+suffix, "one:"+people, "base:uid=bob,"+people, "base:"+groups),
 		Filter: rapid.SampledFrom([]string{"", "", "(departmentNumber=SALES)", "(!(departmentNumber=hr))", "(|(owner=*)(cn=a*))"}).Draw(t, "filter"),

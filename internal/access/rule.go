@@ -18,9 +18,7 @@ type rule struct {
 	entry, attrs Right
 	cover, own   cover
 
-	who    []who // those that the subject alone decides
-	self   bool
-	dnattr []*schema.AttributeType
+	named, excluded people
 
 	scopes []scope // nil: everywhere
 	filter *dit.Filter
@@ -29,6 +27,26 @@ type rule struct {
 	from    []netip.Prefix
 	tls     int
 	methods []string
+}
+
+// people are the subjects that who names, or those that it excludes.
+type people struct {
+	who    []who // those that the subject alone decides
+	self   bool
+	dnattr []*schema.AttributeType
+}
+
+// open reports whether a target can decide.
+func (p *people) open() bool { return p.self || len(p.dnattr) > 0 }
+
+// has reports whether the subject is among them, whatever the target.
+func (p *people) has(s *Subject, g *lastGroup) bool {
+	for i := range p.who {
+		if p.who[i].names(s, g) {
+			return true
+		}
+	}
+	return false
 }
 
 // whoKind is how a rule names subjects.
@@ -93,6 +111,7 @@ type verdict uint8
 const (
 	never  verdict = iota
 	open           // the target decides: self, dnattr
+	unless         // the subject is named, and the target decides whether it is excluded
 	always         // the subject is named
 )
 
@@ -101,15 +120,16 @@ func (r *rule) subject(s *Subject, g *lastGroup) verdict {
 	if !r.protected(s) || !r.near(s) || !r.authenticated(s) {
 		return never
 	}
-	for i := range r.who {
-		if r.who[i].names(s, g) {
-			return always
-		}
-	}
-	if (r.self || len(r.dnattr) > 0) && !s.Anonymous {
+	named := r.named.has(s, g)
+	switch {
+	case !named && (s.Anonymous || !r.named.open()), r.excluded.has(s, g):
+		return never
+	case !named:
 		return open
+	case !s.Anonymous && r.excluded.open():
+		return unless
 	}
-	return never
+	return always
 }
 
 // protected is the condition tls.
