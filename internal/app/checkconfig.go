@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"time"
 
 	"portolan/internal/config"
-	"portolan/internal/listen"
 	"portolan/internal/schema"
 	"portolan/ldap"
 )
@@ -105,9 +103,9 @@ func (d *Directory) checkTLS(c *config.Config) error {
 		}
 		return nil
 	}
-	certs, err := listen.LoadCerts(listen.CertFiles{Cert: c.TLS.CertFile, Key: c.TLS.KeyFile, ClientCA: c.TLS.ClientCAFile}, time.Now)
+	certs, err := loadCerts(c)
 	if err != nil {
-		return config.ErrorAt(c.At("tls.cert_file"), err.Error(), "")
+		return err
 	}
 	if err := certs.Expired(); err != nil {
 		d.Log.Warn(err.Error())

@@ -214,6 +214,7 @@ func (d *Directory) settings(c *config.Config) (*engine.Settings, error) {
 		ReadOnly:       c.Directory.ReadOnly,
 		Passwords:      passwordParams(c),
 		LargeThreshold: store.DefaultLargeThreshold,
+		MaxFilterNodes: c.Limits.MaxFilterNodes, MaxControls: c.Limits.MaxControls, MaxAttributes: c.Limits.MaxAttributes,
 	}
 	if err := s.Passwords.Validate(); err != nil {
 		return nil, config.ErrorAt(c.At("password.argon2"), err.Error(), "")

@@ -246,6 +246,9 @@ func (s *Server) Reload() error {
 		return err
 	}
 	s.listen.Reload(cfg)
+	if err := s.logs.setLevel(next); err != nil {
+		return err
+	}
 	taken, later := config.Diff(s.Config, next)
 	if len(later) > 0 {
 		s.Log.Warn("some changes of the configuration need a restart", "keys", later)
@@ -311,6 +314,7 @@ func (s *Server) notify(state string) {
 // logs are the open log files.
 type logs struct {
 	log    *slog.Logger
+	level  slog.LevelVar
 	server *audit.Lines // nil: standard error
 	lines  *audit.Lines // of the access log
 	access *audit.AccessLog
@@ -319,9 +323,8 @@ type logs struct {
 // openLogs opens the server's log and the access log.
 func openLogs(c *config.Config, o ServeOptions) (*logs, error) {
 	l := &logs{}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
-		return nil, config.ErrorAt(c.At("log.level"), err.Error(), "")
+	if err := l.setLevel(c); err != nil {
+		return nil, err
 	}
 	var out io.Writer = o.Stderr
 	broken := func(err error) { fmt.Fprintln(o.Stderr, "portolan: a log cannot be written:", err) }
@@ -332,7 +335,7 @@ func openLogs(c *config.Config, o ServeOptions) (*logs, error) {
 		}
 		out = lineWriter{l.server}
 	}
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: &l.level}
 	if c.Log.Format == "json" {
 		l.log = slog.New(slog.NewJSONHandler(out, options))
 	} else {
@@ -364,6 +367,15 @@ func openLogs(c *config.Config, o ServeOptions) (*logs, error) {
 		return err == nil && d.Type != nil && d.Type.Secret
 	})
 	return l, nil
+}
+
+func (l *logs) setLevel(c *config.Config) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		return config.ErrorAt(c.At("log.level"), err.Error(), "")
+	}
+	l.level.Set(level)
+	return nil
 }
 
 func appender(path string) func() (io.WriteCloser, error) {

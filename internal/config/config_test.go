@@ -248,6 +248,7 @@ anonymous = "read"
 builtin_access = false
 [log.access]
 file = "a"
+enabled = false
 `)
 	want := []string{
 		"portolan.toml: there is no [[listen]]",

@@ -54,6 +54,8 @@ type Settings struct {
 	Limits func(id *op.Identity, inGroup func(groupNorm string) bool) op.Limits
 	// LargeThreshold is SealOptions.LargeThreshold.
 	LargeThreshold int
+	// These bound one request; 0 is no bound beyond that of the protocol's decoder.
+	MaxFilterNodes, MaxControls, MaxAttributes int
 }
 
 // TLSPolicy says when a connection must be protected.
@@ -136,11 +138,39 @@ func (e *Engine) Serve(ctx context.Context, req *op.Request, w op.Writer) error 
 	if err := e.gate(req, set); err != nil {
 		return err
 	}
+	if err := set.bounds(req); err != nil {
+		return err
+	}
 	req.Limits = set.Limits(req.Identity, e.members.inGroup(e, req.Identity))
 	if len(req.Controls) == 0 {
 		return e.perform(ctx, req, w, set)
 	}
 	return e.withControls(ctx, req, func(ctx context.Context) error { return e.perform(ctx, req, w, set) })
+}
+
+// bounds refuses requests that are made of more parts than one request may be.
+func (set *Settings) bounds(req *op.Request) error {
+	over := func(n, most int, what string) error {
+		if most > 0 && n > most {
+			return ldap.Errorf(ldap.AdminLimitExceeded, "the request has %d %s, this server takes %d", n, what, most)
+		}
+		return nil
+	}
+	if err := over(len(req.Controls), set.MaxControls, "controls"); err != nil {
+		return err
+	}
+	switch m := req.Op.(type) {
+	case *ldap.SearchRequest:
+		if err := over(len(m.Filter.Nodes), set.MaxFilterNodes, "filter items"); err != nil {
+			return err
+		}
+		return over(len(m.Attributes), set.MaxAttributes, "attributes")
+	case *ldap.AddRequest:
+		return over(len(m.Attributes), set.MaxAttributes, "attributes")
+	case *ldap.ModifyRequest:
+		return over(len(m.Changes), set.MaxAttributes, "changes")
+	}
+	return nil
 }
 
 func (e *Engine) perform(ctx context.Context, req *op.Request, w op.Writer, set *Settings) error {
