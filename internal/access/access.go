@@ -29,7 +29,7 @@ type Rule struct {
 	At func(key string) string
 }
 
-// Options are what rules are compiled against.
+// Options are what rules are compiled against. Schema must be set.
 type Options struct {
 	Schema *schema.Schema
 	// Suffixes are the DNs of the naming contexts, AdminDN is that of the administrator.
