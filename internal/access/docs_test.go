@@ -2,15 +2,16 @@ package access_test
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/pelletier/go-toml/v2"
 
 	"portolan/internal/access"
-	"portolan/internal/config"
 )
 
 // block is a fenced block of the documentation.
@@ -48,19 +49,72 @@ func docBlocks(t *testing.T) []block {
 	return out
 }
 
-// parse reads a block of TOML as the server does.
-func (b *block) parse(t *testing.T) (*config.Config, []access.Rule) {
+// policy is what a block of TOML says, in the forms that the configuration takes: a list of one element may be a text, a
+// network a single address, and tls = true is one bit.
+type policy struct {
+	rules                  []access.Rule
+	builtin, anonymousRead bool
+}
+
+func (b *block) parse(t *testing.T) policy {
 	t.Helper()
-	c, err := config.Parse("access.md", []byte("[directory]\nsuffix = \""+suffix+"\"\nadmin_dn = \"cn=manager,"+suffix+"\"\n"+b.text))
-	if err != nil {
+	var file struct {
+		Security struct {
+			BuiltinAccess *bool  `toml:"builtin_access"`
+			Anonymous     string `toml:"anonymous"`
+			RequireTLS    string `toml:"require_tls"`
+		} `toml:"security"`
+		Access []struct {
+			Name   string `toml:"name"`
+			Allow  any    `toml:"allow"`
+			Deny   any    `toml:"deny"`
+			Who    any    `toml:"who"`
+			On     any    `toml:"on"`
+			Filter string `toml:"filter"`
+			Attrs  any    `toml:"attrs"`
+			From   any    `toml:"from"`
+			TLS    any    `toml:"tls"`
+			Method any    `toml:"method"`
+		} `toml:"access"`
+	}
+	if err := toml.NewDecoder(strings.NewReader(b.text)).DisallowUnknownFields().Decode(&file); err != nil {
 		t.Fatalf("access.md:%d: %v", b.line, err)
 	}
-	rules := make([]access.Rule, len(c.Access))
-	for i, r := range c.Access {
-		rules[i] = access.Rule{Name: r.Name, Allow: r.Allow, Deny: r.Deny, Who: r.Who, On: r.On, Filter: r.Filter, Attrs: r.Attrs,
-			From: r.From, TLS: r.TLS, Method: r.Method, Origin: r.Position.String(), At: func(key string) string { return r.At(key).String() }}
+	texts := func(v any) []string {
+		switch v := v.(type) {
+		case nil:
+			return nil
+		case string:
+			return []string{v}
+		case []any:
+			out := make([]string, len(v))
+			for i := range v {
+				out[i] = v[i].(string)
+			}
+			return out
+		}
+		t.Fatalf("access.md:%d: %v is neither a text nor a list", b.line, v)
+		return nil
 	}
-	return c, rules
+	p := policy{builtin: file.Security.BuiltinAccess == nil || *file.Security.BuiltinAccess, anonymousRead: file.Security.Anonymous == "read"}
+	for i, r := range file.Access {
+		rule := access.Rule{Name: r.Name, Allow: texts(r.Allow), Deny: texts(r.Deny), Who: texts(r.Who), On: texts(r.On), Filter: r.Filter,
+			Attrs: texts(r.Attrs), Method: texts(r.Method), Origin: fmt.Sprintf("access.md:%d: rule %d", b.line, i+1)}
+		for _, network := range texts(r.From) {
+			if !strings.Contains(network, "/") {
+				network += "/32"
+			}
+			rule.From = append(rule.From, netip.MustParsePrefix(network))
+		}
+		switch bits := r.TLS.(type) {
+		case bool:
+			rule.TLS = 1
+		case int64:
+			rule.TLS = int(bits)
+		}
+		p.rules = append(p.rules, rule)
+	}
+	return p
 }
 
 // TestDocumentedPolicies compiles every policy of docs/access.md and verifies the decisions written beneath it.
@@ -71,12 +125,12 @@ func TestDocumentedPolicies(t *testing.T) {
 	for _, b := range docBlocks(t) {
 		switch b.kind {
 		case "toml":
-			c, rules := b.parse(t)
+			parsed := b.parse(t)
 			if b.label != "" {
-				rules = nil
+				parsed.rules = nil // they are the built-in ones
 			}
-			p, err := access.Compile(rules, access.Options{Schema: d.schema, Suffixes: c.Directory.AllSuffixes(), AdminDN: c.Directory.AdminDN,
-				Builtin: c.Security.BuiltinAccess, AnonymousRead: c.Security.Anonymous == "read"})
+			p, err := access.Compile(parsed.rules, access.Options{Schema: d.schema, Suffixes: []string{suffix}, AdminDN: "cn=manager," + suffix,
+				Builtin: parsed.builtin, AnonymousRead: parsed.anonymousRead})
 			if err != nil {
 				t.Fatalf("access.md:%d: %v", b.line, err)
 			}
@@ -111,8 +165,7 @@ func TestDocumentedDefault(t *testing.T) {
 	var documented []access.Rule
 	for _, b := range docBlocks(t) {
 		if b.kind == "toml" && b.label != "" {
-			_, rules := b.parse(t)
-			documented = append(documented, rules...)
+			documented = append(documented, b.parse(t).rules...)
 		}
 	}
 	builtin, err := access.Default(access.Options{Schema: d.schema, Suffixes: []string{suffix}, AnonymousRead: true})
