@@ -308,20 +308,26 @@ func prepareEuropean(dst, text []byte, foldCase bool) ([]byte, bool) {
 // foldAll folds case and normalises until neither changes anything, which for nearly all text is after one round.
 func foldAll(text []byte) []byte {
 	caser := cases.Fold()
-	round := func(b []byte) []byte {
-		// Decomposing first lets the folding see letters below combining marks that NFKC will reorder.
-		b = caser.Bytes(norm.NFD.Bytes(b))
-		return norm.NFKC.Bytes(bytes.Map(foldCherokee, b))
-	}
-	out := round(text)
-	for range 4 {
-		again := round(out)
-		if bytes.Equal(again, out) {
+	for range 5 {
+		if isFolded(caser, text) {
 			break
 		}
-		out = again
+		// Decomposing first lets the folding see letters below combining marks that NFKC will reorder.
+		folded := caser.Bytes(norm.NFD.Bytes(text))
+		text = norm.NFKC.Bytes(bytes.Map(foldCherokee, folded))
 	}
-	return out
+	return text
+}
+
+// isFolded reports whether another round would change nothing. It may be mistaken the other way.
+func isFolded(caser cases.Caser, text []byte) bool {
+	if n, err := caser.Span(text, true); err != nil || n < len(text) {
+		return false
+	}
+	return norm.NFKC.IsNormal(text) && !bytes.ContainsFunc(text, func(r rune) bool {
+		// Decomposed, these two show a letter or a mark that folds.
+		return foldCherokee(r) != r || r >= 0x1F80 && r <= 0x1FFF || r == 0x0345
+	})
 }
 
 // foldCherokee folds Cherokee to its capitals, as Unicode does; x/text swaps the two cases.
@@ -392,8 +398,10 @@ func prohibited(r rune) bool {
 		return true
 	case r >= 0xFDD0 && r <= 0xFDEF, r&0xFFFE == 0xFFFE:
 		return true
+	case unicode.IsLetter(r):
+		return false
 	case unicode.Is(unicode.Co, r):
 		return true
 	}
-	return !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z, unicode.Cc, unicode.Cf)
+	return !unicode.In(r, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z, unicode.Cc, unicode.Cf)
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"testing"
 
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
 	"pgregory.net/rapid"
 )
 
@@ -31,6 +33,22 @@ func TestQuickPreparationAgrees(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Text that is taken for folded would come out of another round as it is.
+func TestFoldedTextIsFolded(t *testing.T) {
+	caser := cases.Fold()
+	for r := rune(0x80); r < 0x20000; r++ { // beyond lie ideographs, tags and private use
+		for _, text := range []string{string(r), string(r) + "\u0301", "a" + string(r)} {
+			if !isFolded(caser, []byte(text)) {
+				continue
+			}
+			folded := caser.Bytes(norm.NFD.Bytes([]byte(text)))
+			if again := norm.NFKC.Bytes(bytes.Map(foldCherokee, folded)); string(again) != text {
+				t.Fatalf("%U: %q is taken for folded and becomes %q", r, text, again)
+			}
+		}
+	}
 }
 
 func FuzzPrep(f *testing.F) {
