@@ -224,7 +224,8 @@ func (l *Loader) Finish() error {
 	if l.err == nil {
 		l.err = l.finish()
 	}
-	return first(l.err, l.Abort())
+	err := l.err
+	return first(err, l.Abort())
 }
 
 func (l *Loader) finish() error {

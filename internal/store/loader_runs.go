@@ -21,6 +21,8 @@ type runFile struct {
 	f *os.File
 	// order tells runs with the same key apart: an earlier one comes first.
 	order int
+	// level is how often the records were merged already.
+	level int
 }
 
 const runBuffer = 256 << 10
@@ -175,10 +177,11 @@ func (h *sortedHeap) Pop() any {
 	return last
 }
 
-// maxRuns is the number of runs that are merged at once; one more and they are made into one first.
-const maxRuns = 64
+// maxRuns is the number of runs of one level that are there before they are made into one of the next, so that a sorter
+// has few files and each record is written few times.
+const maxRuns = 32
 
-// runSet is the runs of one sorter.
+// runSet is the runs of one sorter, by descending level, the older first.
 type runSet struct {
 	dir  string
 	runs []*runFile
@@ -200,19 +203,23 @@ func (s *runSet) spill(write func(w *runWriter) error) error {
 	}
 	s.next++
 	s.runs = append(s.runs, run)
-	if len(s.runs) >= maxRuns {
-		return s.collapse()
+	for {
+		level := s.runs[len(s.runs)-1].level
+		from := slices.IndexFunc(s.runs, func(r *runFile) bool { return r.level == level })
+		if len(s.runs)-from < maxRuns {
+			return nil
+		}
+		if err := s.collapse(from); err != nil {
+			return err
+		}
 	}
-	return nil
 }
 
-// collapse makes one run of all. Records with the same key stay apart, in their order.
-func (s *runSet) collapse() error {
-	old := s.runs
-	s.runs = nil
+// collapse makes one run of all from a place on. Records with the same key stay apart, in their order.
+func (s *runSet) collapse(from int) error {
+	old := s.runs[from:]
 	w, err := newRun(s.dir)
 	if err != nil {
-		s.runs = old
 		return err
 	}
 	sources, err := readers(old)
@@ -227,18 +234,17 @@ func (s *runSet) collapse() error {
 		}
 	}
 	if err != nil {
-		s.runs = old
 		return errors.Join(err, w.discard())
 	}
 	run, err := w.finish(old[0].order)
 	if err != nil {
-		s.runs = old
 		return err
 	}
-	s.runs = []*runFile{run}
+	run.level = old[len(old)-1].level + 1
 	for _, r := range old {
 		err = errors.Join(err, r.remove())
 	}
+	s.runs = append(s.runs[:from], run)
 	return err
 }
 
