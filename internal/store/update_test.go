@@ -632,3 +632,100 @@ func TestSetSchema(t *testing.T) {
 	addAll(t, s, "uid=b,"+testSuffix)
 	checkClean(t, s)
 }
+
+// A transaction sees the tree as the one before it left it, although the caches still have the durable one.
+func TestTransactionOverPending(t *testing.T) {
+	db := &gatedDB{DB: memkv.New(Merger()), entered: make(chan struct{}), leave: make(chan struct{})}
+	s := openStore(t, db, testOptions())
+	addAll(t, s, testSuffix, "ou=a,"+testSuffix, "ou=gone,"+testSuffix)
+	a, gone := mustFind(t, s, "ou=a,"+testSuffix), mustFind(t, s, "ou=gone,"+testSuffix)
+	db.on.Store(true)
+	done := make(chan error, 2)
+	go func() {
+		_, err := s.Update(context.Background(), Meta{}, func(tx *Tx) error {
+			if _, err := moveEntry(tx, a, a.Parent, "ou=b"); err != nil {
+				return err
+			}
+			_, err := tx.Remove(gone)
+			return err
+		})
+		done <- err
+	}()
+	<-db.entered
+	evaluated := make(chan struct{})
+	go func() {
+		_, err := s.Update(context.Background(), Meta{}, func(tx *Tx) error {
+			defer close(evaluated)
+			for dn, want := range map[string]dit.ID{"ou=a": 0, "ou=b": a.ID, "ou=gone": 0} {
+				e, _, err := tx.Lookup(dn + "," + testSuffix)
+				if err != nil || (e == nil) != (want == 0) || e != nil && e.ID != want {
+					t.Errorf("%s leads to %v, %v", dn, e, err)
+				}
+			}
+			if e, err := tx.Get(gone.ID); e != nil || err != nil {
+				t.Errorf("a removed entry: %v, %v", e, err)
+			}
+			return nil
+		})
+		done <- err
+	}()
+	<-evaluated
+	db.on.Store(false)
+	db.leave <- struct{}{}
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The names in changes are those of the moment of each change.
+func TestNamesWithinTransaction(t *testing.T) {
+	s := memStore(t)
+	addAll(t, s, testSuffix, "ou=a,"+testSuffix, "ou=c,ou=a,"+testSuffix)
+	c := update(t, s, func(tx *Tx) error {
+		if _, err := addEntry(tx, "ou=x,ou=c,ou=a,"+testSuffix, unit); err != nil {
+			return err
+		}
+		a, err := lookupTx(tx, "ou=a,"+testSuffix)
+		if err != nil {
+			return err
+		}
+		if _, err := moveEntry(tx, a, a.Parent, "ou=b"); err != nil {
+			return err
+		}
+		_, err = addEntry(tx, "ou=y,ou=c,ou=b,"+testSuffix, unit)
+		return err
+	})
+	var names []string
+	for _, ch := range c.Changes {
+		names = append(names, ch.Old.DN+">"+ch.New.DN)
+	}
+	want := ">ou=x,ou=c,ou=a," + testSuffix + "|ou=a," + testSuffix + ">ou=b," + testSuffix + "|>ou=y,ou=c,ou=b," + testSuffix
+	if got := strings.Join(names, "|"); got != want {
+		t.Fatalf("got  %s\nwant %s", got, want)
+	}
+	// And a transaction that is undone leaves no names behind.
+	boom := errors.New("boom")
+	if _, err := s.Update(context.Background(), Meta{}, func(tx *Tx) error {
+		if _, err := addEntry(tx, "ou=p,"+testSuffix, unit); err != nil {
+			return err
+		}
+		if _, err := addEntry(tx, "ou=q,ou=p,"+testSuffix, unit); err != nil {
+			return err
+		}
+		return boom
+	}); err != boom {
+		t.Fatal(err)
+	}
+	c = update(t, s, func(tx *Tx) error {
+		if _, err := addEntry(tx, "ou=r,"+testSuffix, unit); err != nil {
+			return err
+		}
+		_, err := addEntry(tx, "ou=q,ou=r,"+testSuffix, unit)
+		return err
+	})
+	if got := c.Changes[1].New.DN; got != "ou=q,ou=r,"+testSuffix {
+		t.Fatal(got)
+	}
+}
