@@ -77,7 +77,7 @@ func (h *asked) Serve(ctx context.Context, req *op.Request, _ op.Writer) error {
 // start opens a server with these listeners and ends it with the test.
 func start(t testing.TB, h op.Handler, certs *Certs, edit func(*Config), listeners ...Listener) *Server {
 	t.Helper()
-	s := make1(h, certs, edit, listeners...)
+	s := prepare(h, certs, edit, listeners...)
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func start(t testing.TB, h op.Handler, certs *Certs, edit func(*Config), listene
 	return s
 }
 
-func make1(h op.Handler, certs *Certs, edit func(*Config), listeners ...Listener) *Server {
+func prepare(h op.Handler, certs *Certs, edit func(*Config), listeners ...Listener) *Server {
 	sc := &session.Config{Handler: h, Stats: new(session.Stats), Limits: session.Limits{SearchGrace: time.Hour}}
 	if certs != nil {
 		sc.TLS = certs.TLS

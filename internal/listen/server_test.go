@@ -158,7 +158,7 @@ func TestStartErrors(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := make1(newAsked(), nil, nil, test.listeners...)
+			s := prepare(newAsked(), nil, nil, test.listeners...)
 			err := s.Start()
 			if err == nil {
 				t.Fatal("started")
@@ -210,7 +210,7 @@ func TestInheritedSockets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bad := make1(newAsked(), nil, func(c *Config) { c.Inherited = []net.Listener{stray} }, tcp())
+	bad := prepare(newAsked(), nil, func(c *Config) { c.Inherited = []net.Listener{stray} }, tcp())
 	if err := bad.Start(); err == nil || !strings.Contains(err.Error(), "no listener is configured for tcp "+stray.Addr().String()) {
 		t.Error(err)
 	}
@@ -410,6 +410,12 @@ func TestConnectionCaps(t *testing.T) {
 		}
 		if n := s.Read().RefusedAddress; n != 2 {
 			t.Errorf("%d refused", n)
+		}
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if s.counted != 0 || len(s.addresses) != 0 {
+			t.Errorf("%d connections and %d addresses are still counted", s.counted, len(s.addresses))
 		}
 	})
 	t.Run("the control socket is exempt", func(t *testing.T) {

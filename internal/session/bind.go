@@ -93,12 +93,12 @@ func (s *Session) idle() bool {
 }
 
 // abandon ends the operation with this message ID; there is no answer, neither to it nor to the abandon itself, and
-// nothing happens where there is no such operation (RFC 4511 section 4.11).
+// nothing happens where there is no such operation (RFC 4511 section 4.11). A bind is never found here: nothing is read during one.
 func (s *Session) abandon(id int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.table[id]
-	if t == nil || t.kind == Bind {
+	if t == nil {
 		return
 	}
 	s.abandonLocked(t)

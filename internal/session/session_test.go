@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -199,6 +200,14 @@ func TestPDULimits(t *testing.T) {
 		c := connect(t, &cfg)
 		c.send(bind(1, "cn=a", "secret"), frame(2, 2000), bind(3, "cn=small", "secret"), frame(4, 1500), frame(5, 1501))
 		c.expect("1 bind 0", "2 done 0 cn=a", "3 bind 0", "4 done 0 cn=small", noticeProtocol, gone)
+	})
+	t.Run("what was not read does not reset the connection", func(t *testing.T) {
+		c := connect(t, cfg)
+		c.send([]byte{0x30, 0x84, 0x7f, 0, 0, 0}, make([]byte, 10*inputSize))
+		c.expect(noticeProtocol)
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("the stream ends with %v", err)
+		}
 	})
 	t.Run("a notice survives what is still being sent", func(t *testing.T) {
 		c := connect(t, cfg)
@@ -756,6 +765,25 @@ func TestResets(t *testing.T) {
 				c.Close()
 				c.finished()
 			})
+		}
+	}
+}
+
+func TestStartIsWhenTheMessageHadBeenRead(t *testing.T) {
+	clock := newClock()
+	starts := make(chan time.Time, 1)
+	cfg := testConfig(op.HandlerFunc(func(_ context.Context, req *op.Request, _ op.Writer) error {
+		starts <- req.Start
+		return nil
+	}))
+	cfg.Now = clock.now
+	c := connect(t, cfg)
+	for i := int32(1); i < 5; i++ {
+		clock.add(time.Minute)
+		c.send(search(i, "x"))
+		c.expect(fmt.Sprintf("%d done 0", i))
+		if got, want := <-starts, clock.now(); !got.Equal(want) {
+			t.Fatalf("request %d started at %v, it was read at %v", i, got, want)
 		}
 	}
 }
