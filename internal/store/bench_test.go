@@ -136,7 +136,20 @@ func parallel(b *testing.B, n int, work func(i int) error) {
 	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "ops/s")
 }
 
-// writersPerCore turns a number of writers into what SetParallelism wants on two cores.
+// alone runs work from one goroutine.
+func alone(b *testing.B, work func(i int) error) {
+	b.ReportAllocs()
+	start, i := time.Now(), 0
+	for b.Loop() {
+		i++
+		if err := work(i); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(i)/time.Since(start).Seconds(), "ops/s")
+}
+
+// benchWriters runs with 1, 16 and 64 writers; SetParallelism counts per core, of which it assumes two.
 func benchWriters(b *testing.B, run func(b *testing.B, parallelism int)) {
 	b.Run("writers=1", func(b *testing.B) { run(b, 0) })
 	b.Run("writers=16", func(b *testing.B) { run(b, 8) })
@@ -163,15 +176,7 @@ func BenchmarkModify(b *testing.B) {
 			return err
 		}
 		if n == 0 {
-			b.ReportAllocs()
-			start, i := time.Now(), 0
-			for b.Loop() {
-				i++
-				if err := work(i); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(i)/time.Since(start).Seconds(), "ops/s")
+			alone(b, work)
 			return
 		}
 		parallel(b, n, work)
@@ -182,17 +187,19 @@ func BenchmarkModify(b *testing.B) {
 
 func BenchmarkAdd(b *testing.B) {
 	benchWriters(b, func(b *testing.B, n int) {
-		if n == 0 {
-			return
-		}
 		s := diskStore(b, 1000)
-		parallel(b, n, func(i int) error {
+		work := func(i int) error {
 			_, err := s.Update(context.Background(), Meta{Author: "cn=bench"}, func(tx *Tx) error {
 				_, err := addEntry(tx, fmt.Sprintf("uid=x%d,ou=people,%s", i, testSuffix), person(fmt.Sprintf("x%d", i))...)
 				return err
 			})
 			return err
-		})
+		}
+		if n == 0 {
+			alone(b, work)
+			return
+		}
+		parallel(b, n, work)
 	})
 }
 
