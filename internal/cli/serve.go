@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"portolan/internal/app"
+)
+
+func newServe(p *program) *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server",
+		Long: "Serve runs the server until SIGTERM or an interrupt, upon which operations in progress are finished; a second one ends " +
+			"it at once. SIGHUP reloads the configuration and certificates and reopens the logs. When every listener is open the line " +
+			"\"portolan: ready\" is written to standard error.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := p.loadConfig()
+			if err != nil {
+				return err
+			}
+			ctx, release := p.serving(cmd.Context())
+			defer release()
+			reload := make(chan os.Signal, 1)
+			signal.Notify(reload, syscall.SIGHUP)
+			defer signal.Stop(reload)
+			return app.Serve(ctx, c, app.ServeOptions{Version: p.version, Stderr: p.stderr}, reload)
+		},
+	}
+}
+
+// serving returns a context that ends with parent; from then on a signal ends the process at once.
+func (p *program) serving(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(parent)
+	context.AfterFunc(ctx, p.release)
+	return ctx, cancel
+}
