@@ -90,6 +90,8 @@ func (p *program) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
+	add("begin", newDemo(p), newInit(p))
+	add("data", p.configured(newImport(p)))
 	add("serve", p.configured(newServe(p)), p.configured(newCheckConfig(p)))
 	add("", newVersion(p), newMan(p))
 	return root

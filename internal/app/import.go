@@ -1,0 +1,581 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	"portolan/internal/config"
+	"portolan/internal/credential"
+	"portolan/internal/dit"
+	"portolan/internal/op"
+	"portolan/internal/schema"
+	"portolan/internal/store"
+	"portolan/ldap"
+	"portolan/ldif"
+)
+
+// ImportSource is one file of an import.
+type ImportSource struct {
+	Name string // for messages
+	Open func() (io.ReadCloser, error)
+	Size int64 // octets, 0 where it is not known
+}
+
+// ImportOptions say how an import goes about it.
+type ImportOptions struct {
+	Sources []ImportSource
+	// Replace replaces everything that is there; without it the store must be empty, or Add set.
+	Replace bool
+	// Add adds to what is there, entry by entry as a client would: what was added before an error stays.
+	Add bool
+	// Continue goes on behind a record that is refused, and writes it to Rejects, where that is not nil.
+	Continue bool
+	Rejects  io.Writer
+	Progress Progress
+	Log      *slog.Logger
+	Version  string
+}
+
+// ImportSummary is what an import did.
+type ImportSummary struct {
+	Entries  int
+	Rejected int
+	// Dropped counts values of attributes that the server computes, Hashed clear passwords that were hashed.
+	Dropped, Hashed int64
+	Findings        []Finding // of the overlays' checks afterwards
+	Took            time.Duration
+}
+
+// Import loads LDIF into the store of a stopped server. Without Continue one bad record means that nothing is loaded; the
+// error begins with its file and line.
+func Import(ctx context.Context, c *config.Config, o ImportOptions) (*ImportSummary, error) {
+	begun := time.Now()
+	d, err := Open(c, OpenOptions{Log: o.Log, Version: o.Version})
+	if err != nil {
+		return nil, err
+	}
+	sum, err := d.importInto(ctx, o)
+	if sum != nil {
+		sum.Took = time.Since(begun)
+	}
+	return sum, errors.Join(err, d.Close())
+}
+
+func (d *Directory) importInto(ctx context.Context, o ImportOptions) (*ImportSummary, error) {
+	populated, err := d.populated()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case o.Add:
+		return d.importByAdding(ctx, o)
+	case populated && o.Replace:
+		return d.importReplacing(ctx, o)
+	case populated:
+		return nil, fmt.Errorf("data_dir %s holds entries already: use --replace to replace everything, or --add to add to them", d.Config.DataDir)
+	}
+	return d.load(ctx, o)
+}
+
+func (d *Directory) populated() (bool, error) {
+	view := d.Store.View()
+	defer view.Close()
+	return view.HasChildren(0)
+}
+
+// importReplacing loads into a store beside the one that is there and exchanges the two in one step, so that a crash
+// leaves either the one or the other.
+func (d *Directory) importReplacing(ctx context.Context, o ImportOptions) (*ImportSummary, error) {
+	old := StoreDir(d.Config)
+	beside := old + ".import"
+	if err := os.RemoveAll(beside); err != nil {
+		return nil, err
+	}
+	fresh := *d.Config
+	fresh.DataDir = filepath.Join(d.Config.DataDir, "store.import.d")
+	if err := os.RemoveAll(fresh.DataDir); err != nil {
+		return nil, err
+	}
+	next, err := Open(&fresh, OpenOptions{Log: d.Log, Version: o.Version})
+	if err != nil {
+		return nil, err
+	}
+	sum, err := next.load(ctx, o)
+	if err = errors.Join(err, next.Close()); err != nil {
+		return sum, errors.Join(err, os.RemoveAll(fresh.DataDir))
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, StoreDir(&fresh), unix.AT_FDCWD, old, unix.RENAME_EXCHANGE); err != nil {
+		return sum, errors.Join(fmt.Errorf("the new store could not take the place of the old one, which stays: %w", err), os.RemoveAll(fresh.DataDir))
+	}
+	if err := syncDir(d.Config.DataDir); err != nil {
+		return sum, err
+	}
+	return sum, os.RemoveAll(fresh.DataDir)
+}
+
+// syncDir makes renames in a directory durable.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// importByAdding adds entry by entry, with all that an add of the administrator goes through.
+func (d *Directory) importByAdding(ctx context.Context, o ImportOptions) (*ImportSummary, error) {
+	sum := &ImportSummary{}
+	im := &importer{d: d, o: o, sum: sum}
+	err := im.each(ctx, func(b *importBatch) error {
+		p := ldif.NewParser(ldif.Options{})
+		for i := range b.items {
+			it := &b.items[i]
+			err := it.err
+			if err == nil {
+				err = im.addOne(ctx, p, it)
+			}
+			if err != nil {
+				if err := im.reject(b.source, it, err); err != nil {
+					return err
+				}
+				continue
+			}
+			sum.Entries++
+		}
+		return nil
+	}, func(*importBatch) {})
+	if err != nil && sum.Entries > 0 {
+		err = fmt.Errorf("%w; %d entries before it were added and stay", err, sum.Entries)
+	}
+	return sum, err
+}
+
+func (im *importer) addOne(ctx context.Context, p *ldif.Parser, it *importItem) error {
+	rec, err := p.Parse(it.block, it.line)
+	if err != nil {
+		return err
+	}
+	if rec.Kind != ldif.Content && rec.Kind != ldif.Add {
+		return errOnlyEntries
+	}
+	m := &ldap.AddRequest{Entry: []byte(rec.DN)}
+	for _, a := range rec.Attributes {
+		desc, err := im.d.Schema.DescribeString(a.Name)
+		if err == nil && desc.Type != nil && desc.Type.NoUserModification {
+			im.dropped.Add(int64(len(a.Values)))
+			continue
+		}
+		m.Attributes = append(m.Attributes, ldap.Attribute{Type: []byte(a.Name), Values: a.Values})
+	}
+	m.Attributes = mergeAttributes(m.Attributes)
+	req := &op.Request{
+		Conn: &op.Conn{Transport: op.Unix, Loopback: true}, ID: 1, Op: m, Identity: im.d.Engine.AdminIdentity("internal"), Start: time.Now(),
+	}
+	return im.d.Engine.Serve(ctx, req, nil)
+}
+
+var errOnlyEntries = errors.New("a change record: an import takes entries; send changes with ldapmodify")
+
+// load is the bulk load into an empty store.
+func (d *Directory) load(ctx context.Context, o ImportOptions) (*ImportSummary, error) {
+	sum := &ImportSummary{}
+	im := &importer{d: d, o: o, sum: sum, csn: d.Store.LastCSN().Next(time.Now(), 0), now: time.Now()}
+	if o.Continue {
+		im.names = make(map[string]bool)
+	}
+	loader, err := d.Store.NewLoader(ctx, store.LoaderOptions{Dir: StoreDir(d.Config)})
+	if err != nil {
+		return nil, err
+	}
+	err = im.each(ctx, func(b *importBatch) error { return im.collect(b, loader) }, im.seal)
+	if err == nil {
+		err = loader.Finish()
+	}
+	if err != nil {
+		return sum, errors.Join(err, loader.Abort())
+	}
+	sum.Dropped, sum.Hashed = im.dropped.Load(), im.hashed.Load()
+	return sum, d.checkOverlays(func(f Finding) { sum.Findings = append(sum.Findings, f) })
+}
+
+// checkOverlays asks every overlay whether what it keeps is right.
+func (d *Directory) checkOverlays(report func(Finding)) error {
+	view := d.Store.View()
+	defer view.Close()
+	for i := range d.overlays {
+		if check := d.overlays[i].Check; check != nil {
+			if err := check(view, func(f op.Finding) {
+				report(Finding{Part: "overlay " + d.overlays[i].Name, Where: f.Where, What: f.What, Advice: f.Advice})
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// importer turns files into sealed entries, in parallel and in order.
+type importer struct {
+	d   *Directory
+	o   ImportOptions
+	sum *ImportSummary
+	csn dit.CSN
+	now time.Time
+
+	names           map[string]bool // with Continue: what has been loaded, so that a refusal comes before the loader's
+	dropped, hashed atomic.Int64
+}
+
+// importBatch is a run of records of one file.
+type importBatch struct {
+	source *ImportSource
+	first  int // number of the first record over all files
+	items  []importItem
+	read   int64 // octets up to its end, over all files
+	ready  chan struct{}
+}
+
+// importItem is one record and what became of it.
+type importItem struct {
+	block  []byte
+	line   int
+	err    error
+	entry  *dit.Entry
+	norm   string
+	parent string
+	large  []dit.LargeDelta
+}
+
+// batchRecords is how many records go to a worker at once.
+const batchRecords = 64
+
+// each reads all files, gives batches to work in parallel, and to collect in order. The first error of collect ends it.
+func (im *importer) each(ctx context.Context, collect func(*importBatch) error, work func(*importBatch)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	workers := runtime.GOMAXPROCS(0)
+	todo := make(chan *importBatch, 2*workers)
+	order := make(chan *importBatch, 4*workers)
+	for range workers {
+		go func() {
+			for b := range todo {
+				work(b)
+				close(b.ready)
+			}
+		}()
+	}
+	failed := make(chan error, 1)
+	go func() {
+		defer close(order)
+		defer close(todo)
+		failed <- im.read(ctx, func(b *importBatch) bool {
+			select {
+			case todo <- b:
+			case <-ctx.Done():
+				return false
+			}
+			select {
+			case order <- b:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		})
+	}()
+	var total int64
+	for i := range im.o.Sources {
+		total += im.o.Sources[i].Size
+	}
+	for b := range order {
+		<-b.ready
+		if err := collect(b); err != nil {
+			cancel()
+			for range order { // the reader ends with ctx
+			}
+			return err
+		}
+		im.o.Progress.tell(b.read, total)
+	}
+	if err := <-failed; err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// read splits the files into batches.
+func (im *importer) read(ctx context.Context, give func(*importBatch) bool) error {
+	records, octets := 0, int64(0)
+	for i := range im.o.Sources {
+		source := &im.o.Sources[i]
+		in, err := source.Open()
+		if err != nil {
+			return fmt.Errorf("%s cannot be read: %w", source.Name, reason(err))
+		}
+		split := ldif.NewSplitter(in, ldif.Options{})
+		for more := true; more; {
+			b := &importBatch{source: source, first: records, ready: make(chan struct{})}
+			for len(b.items) < batchRecords {
+				block, line, err := split.Next(nil)
+				if errors.Is(err, io.EOF) {
+					more = false
+					break
+				}
+				var bad *ldif.Error
+				if err != nil && !errors.As(err, &bad) {
+					return errors.Join(fmt.Errorf("%s cannot be read: %w", source.Name, err), in.Close())
+				}
+				if bad != nil {
+					line = bad.Line
+				}
+				b.items = append(b.items, importItem{block: block, line: line, err: err})
+				octets += int64(len(block))
+			}
+			records += len(b.items)
+			b.read = octets
+			if len(b.items) > 0 && !give(b) {
+				return errors.Join(ctx.Err(), in.Close())
+			}
+		}
+		if err := in.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collect hands a batch to the loader.
+func (im *importer) collect(b *importBatch, loader *store.Loader) error {
+	for i := range b.items {
+		it := &b.items[i]
+		err := it.err
+		if err == nil && im.names != nil {
+			err = im.place(it)
+		}
+		if err == nil {
+			if err = loader.Add(it.entry, it.parent, it.large); err != nil {
+				// The loader is of no use after an error, so that even with Continue this one is final.
+				return fmt.Errorf("%s:%d: %w", b.source.Name, it.line, err)
+			}
+			im.sum.Entries++
+			continue
+		}
+		if err := im.reject(b.source, it, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place refuses, before the loader does, what has no place.
+func (im *importer) place(it *importItem) error {
+	if im.names[it.norm] {
+		return errors.New("the entry is there already")
+	}
+	if it.parent != "" && !im.names[it.parent] {
+		return fmt.Errorf("there is no entry %q above it: put parents first", it.parent)
+	}
+	im.names[it.norm] = true
+	return nil
+}
+
+// reject files a refused record, or ends the import with it.
+func (im *importer) reject(source *ImportSource, it *importItem, err error) error {
+	text := err.Error()
+	var syntax *ldif.Error
+	line := it.line
+	if errors.As(err, &syntax) {
+		line, text = syntax.Line, syntax.Msg
+	}
+	if !im.o.Continue {
+		return fmt.Errorf("%s:%d: %s", source.Name, line, text)
+	}
+	im.sum.Rejected++
+	if im.o.Rejects == nil {
+		return nil
+	}
+	_, werr := fmt.Fprintf(im.o.Rejects, "# %s:%d: %s\n%s\n\n", source.Name, line, strings.ReplaceAll(text, "\n", " "), strings.TrimRight(string(it.block), "\r\n"))
+	return werr
+}
+
+// seal parses and seals the records of a batch.
+func (im *importer) seal(b *importBatch) {
+	p := ldif.NewParser(ldif.Options{})
+	for i := range b.items {
+		it := &b.items[i]
+		if it.err != nil {
+			continue
+		}
+		rec, err := p.Parse(it.block, it.line)
+		if err == nil {
+			err = im.sealOne(rec, it, b.first+i)
+		}
+		it.err = err
+		if err == nil && !im.o.Continue {
+			it.block = nil
+		}
+	}
+}
+
+// computed are attributes that the server works out itself: what an import says of them is dropped.
+var computed = map[string]bool{
+	"memberOf": true, "entryDN": true, "subschemaSubentry": true, "hasSubordinates": true, "numSubordinates": true,
+	"structuralObjectClass": true, "contextCSN": true, "collectiveAttributeSubentries": true,
+}
+
+func (im *importer) sealOne(rec *ldif.Record, it *importItem, number int) error {
+	if rec.Kind != ldif.Content && rec.Kind != ldif.Add {
+		return errOnlyEntries
+	}
+	s := im.d.Schema
+	d := dit.NewDraft()
+	if err := im.name(rec.DN, d, it); err != nil {
+		return err
+	}
+	for _, a := range rec.Attributes {
+		desc, err := s.DescribeString(a.Name)
+		if err != nil {
+			return fmt.Errorf("%q is not an attribute description: %w", a.Name, err)
+		}
+		if desc.Type == nil {
+			return fmt.Errorf("the schema has no attribute %q: add its schema under [schema] files, or take it out", a.Name)
+		}
+		if computed[desc.Type.Name()] {
+			im.dropped.Add(int64(len(a.Values)))
+			continue
+		}
+		values := a.Values
+		if s.Known.UserPassword != nil && desc.Type.IsA(s.Known.UserPassword) {
+			if values, err = im.hashed1(values); err != nil {
+				return err
+			}
+		}
+		if err := d.Add(s, desc, values, false); err != nil {
+			return clientWords(err)
+		}
+	}
+	if err := im.complete(d, number); err != nil {
+		return err
+	}
+	entry, large, err := d.Seal(im.d.Store.Shapes(), dit.SealOptions{LargeThreshold: im.d.Store.LargeThreshold()})
+	if err != nil {
+		return clientWords(err)
+	}
+	it.entry, it.large = entry, large
+	return nil
+}
+
+// clientWords takes the name of the result code out of an error, where it says something beyond it.
+func clientWords(err error) error {
+	var e *ldap.Error
+	if errors.As(err, &e) && e.Diagnostic != "" {
+		return errors.New(e.Diagnostic)
+	}
+	return err
+}
+
+// name puts a record into its place.
+func (im *importer) name(dn string, d *dit.Draft, it *importItem) error {
+	name, err := ldap.ParseDN(dn)
+	if err != nil {
+		return clientWords(err)
+	}
+	if len(name) == 0 {
+		return errors.New("the root DSE cannot be imported")
+	}
+	s := im.d.Schema
+	it.norm = string(s.NormalizeParsed(nil, name))
+	view := im.d.Store.View()
+	defer view.Close()
+	if view.Suffix(it.norm) {
+		d.RDN, d.NormRDN = name.String(), it.norm
+		return nil
+	}
+	it.parent = string(s.NormalizeParsed(nil, name[1:]))
+	d.RDN, d.NormRDN = name[0].String(), string(s.NormalizeRDN(nil, name[0]))
+	for _, suffix := range im.d.Config.Directory.AllSuffixes() {
+		norm, err := s.NormalizeDN(nil, []byte(suffix))
+		if err == nil && schema.DNUnder([]byte(it.norm), norm) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not beneath a suffix of this directory: add the suffix to the configuration, or take the entry out", dn)
+}
+
+// hashed1 hashes clear passwords.
+func (im *importer) hashed1(values [][]byte) ([][]byte, error) {
+	out := values[:0:0]
+	for _, v := range values {
+		clear, isClear := credential.ClearText(v)
+		if !isClear {
+			if _, err := credential.Parse(v); err != nil {
+				return nil, fmt.Errorf("userPassword: %w", err)
+			}
+			out = append(out, v)
+			continue
+		}
+		hash, err := credential.Hash(im.d.Engine.Settings().Passwords, clear, rand.Reader)
+		if err != nil {
+			return nil, fmt.Errorf("userPassword: %w", err)
+		}
+		im.hashed.Add(1)
+		out = append(out, hash)
+	}
+	return out, nil
+}
+
+// complete gives an entry the operational attributes that the file does not say.
+func (im *importer) complete(d *dit.Draft, number int) error {
+	known := &im.d.Schema.Known
+	if text := d.First(known.EntryUUID); text != nil {
+		id, err := uuid.ParseBytes(text)
+		if err != nil {
+			return fmt.Errorf("entryUUID: %w", err)
+		}
+		d.UUID = id
+	} else {
+		id, err := uuid.NewRandom()
+		if err != nil {
+			return err
+		}
+		d.UUID = id
+		d.Set(known.EntryUUID, []byte(id.String()))
+	}
+	if text := d.First(known.EntryCSN); text != nil {
+		csn, err := dit.ParseCSN(text)
+		if err != nil {
+			return fmt.Errorf("entryCSN: %w", err)
+		}
+		d.CSN = csn
+	} else {
+		d.CSN = im.csn
+		d.CSN.Count += uint32(number >> 24)
+		d.CSN.Mod = uint32(number & 0xffffff)
+		d.Set(known.EntryCSN, d.CSN.Append(nil))
+	}
+	stamp := schema.AppendGeneralizedTime(nil, im.now.UTC().Truncate(time.Second))
+	author := []byte(im.d.Config.Directory.AdminDN)
+	for _, a := range []struct {
+		t     *schema.AttributeType
+		value []byte
+	}{
+		{known.CreateTimestamp, stamp}, {known.ModifyTimestamp, stamp}, {known.CreatorsName, author}, {known.ModifiersName, author},
+	} {
+		if d.First(a.t) == nil {
+			d.Set(a.t, a.value)
+		}
+	}
+	return nil
+}
