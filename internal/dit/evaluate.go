@@ -86,12 +86,17 @@ func (n *Node) item(c *Candidate) (Truth, error) {
 		return c.InChain(c.Entry, n)
 	}
 	e := c.Entry
+	answer := False
 	for i, desc := range e.shape.Slots {
 		if !n.covers(desc) || (c.May != nil && !c.May(i)) {
 			continue
 		}
-		if t, err := n.slot(c, i); err != nil || t == True {
+		t, err := n.slot(c, i)
+		if err != nil || t == True {
 			return t, err
+		}
+		if t == Undefined {
+			answer = Undefined
 		}
 	}
 	if n.Desc.Type != nil && c.Virtual != nil && n.Desc.Options == "" {
@@ -100,9 +105,11 @@ func (n *Node) item(c *Candidate) (Truth, error) {
 		}
 	}
 	if n.DNAttrs && c.Name != nil {
-		return n.naming(c)
+		if t, err := n.naming(c); err != nil || t == True {
+			return t, err
+		}
 	}
-	return False, nil
+	return answer, nil
 }
 
 func (n *Node) covers(desc schema.Description) bool {

@@ -32,7 +32,7 @@ func (e *Engine) compare(req *op.Request, m *ldap.CompareRequest, set *Settings)
 		if name, err = s.view.Name(entry); err != nil {
 			return err
 		}
-		s.target = access.Target{Entry: entry, Name: name}
+		s.target = access.Target{Entry: entry, Name: name, Large: s.view}
 		s.slots = s.rights.Slots(&s.target)
 	}
 	found, present := false, false

@@ -8,6 +8,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"sync/atomic"
@@ -142,10 +143,16 @@ func (e *Engine) Serve(ctx context.Context, req *op.Request, w op.Writer) error 
 		return err
 	}
 	req.Limits = set.Limits(req.Identity, e.members.inGroup(e, req.Identity))
+	var err error
 	if len(req.Controls) == 0 {
-		return e.perform(ctx, req, w, set)
+		err = e.perform(ctx, req, w, set)
+	} else {
+		err = e.withControls(ctx, req, func(ctx context.Context) error { return e.perform(ctx, req, w, set) })
 	}
-	return e.withControls(ctx, req, func(ctx context.Context) error { return e.perform(ctx, req, w, set) })
+	if err != nil && (errors.Is(err, store.ErrMoved) || errors.Is(err, store.ErrGeneration)) {
+		return ldap.Errorf(ldap.Busy, "the directory changed under the operation: try it again").Because(err)
+	}
+	return err
 }
 
 // bounds refuses requests that are made of more parts than one request may be.

@@ -54,7 +54,7 @@ func (e *Engine) find(r op.Reader, dn []byte, rights *access.Evaluator, o findOp
 			if err != nil {
 				return nil, err
 			}
-			target := access.Target{Entry: entry, Name: name}
+			target := access.Target{Entry: entry, Name: name, Large: r}
 			if rights.EntryRights(&target)&access.Disclose == 0 {
 				return nil, e.noSuchObject(r, rights, parentOf(r, entry))
 			}
@@ -120,7 +120,7 @@ func (e *Engine) noSuchObject(r op.Reader, rights *access.Evaluator, matched *di
 		if nameErr != nil {
 			return nameErr
 		}
-		target := access.Target{Entry: matched, Name: name}
+		target := access.Target{Entry: matched, Name: name, Large: r}
 		if rights == nil || rights.EntryRights(&target)&access.Disclose != 0 {
 			err.MatchedDN = name.DN
 			break

@@ -135,7 +135,7 @@ func (s *search) visible(entry *dit.Entry, t *schema.AttributeType) bool {
 	if err != nil {
 		return false
 	}
-	target := access.Target{Entry: entry, Name: name}
+	target := access.Target{Entry: entry, Name: name, Large: s.view}
 	return s.rights.AttrRights(&target, schema.Description{Type: t})&access.Read != 0
 }
 
@@ -220,6 +220,9 @@ func (s *search) run(ctx context.Context, base dit.ID, scope ldap.Scope, aliases
 	// A few indexed entries are answered where they are; more of them are work to be done aside.
 	if list.Confidence == dit.All || list.Estimate > inlineCandidates {
 		ctx = s.req.Detach(ctx)
+		if err := s.view.Pin(); err != nil {
+			return s.storeError(err)
+		}
 	}
 	for {
 		entry, err := list.Next()
@@ -276,7 +279,7 @@ func (s *search) offer(ctx context.Context, entry *dit.Entry, isBase bool) (sent
 	if err != nil {
 		return false, err
 	}
-	s.target = access.Target{Entry: entry, Name: name}
+	s.target = access.Target{Entry: entry, Name: name, Large: s.view}
 	s.slots = s.rights.Slots(&s.target)
 	if entry.Referral && !s.req.Search.ManageDsaIT && !isBase {
 		return false, s.sendReference(ctx, entry, name)

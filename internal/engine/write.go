@@ -24,7 +24,7 @@ func (tx *writeTx) target(dn []byte) (*dit.Entry, *access.Target, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	target := &access.Target{Entry: entry, Name: name}
+	target := &access.Target{Entry: entry, Name: name, Large: tx}
 	for _, before := range tx.req.Write.Before {
 		if err := before(tx, entry, name); err != nil {
 			return nil, nil, err
@@ -112,7 +112,7 @@ func (e *Engine) forPrepare(req *op.Request, set *Settings, m *ldap.ModifyReques
 		return nil, err
 	}
 	// Without the right to write it, nothing is hashed or compared: not even the time may tell.
-	target := &access.Target{Entry: entry, Name: name}
+	target := &access.Target{Entry: entry, Name: name, Large: view}
 	for i := range m.Changes {
 		if err := mayModify(view.Schema(), rights, target, &m.Changes[i]); err != nil && isPassword(view.Schema(), m.Changes[i].Attribute.Type) {
 			return nil, err
@@ -308,7 +308,7 @@ func (e *Engine) mayAdd(r op.Reader, rights *access.Evaluator, name ldap.DN) err
 	if err != nil {
 		return err
 	}
-	if rights.EntryRights(&access.Target{Entry: above, Name: aboveName})&access.Add == 0 {
+	if rights.EntryRights(&access.Target{Entry: above, Name: aboveName, Large: r})&access.Add == 0 {
 		return errRights
 	}
 	return nil
@@ -433,7 +433,7 @@ func (tx *writeTx) deleteTree(entry *dit.Entry) error {
 	if err != nil {
 		return err
 	}
-	if tx.rights.EntryRights(&access.Target{Entry: entry, Name: name})&access.Delete == 0 {
+	if tx.rights.EntryRights(&access.Target{Entry: entry, Name: name, Large: tx})&access.Delete == 0 {
 		return errRights
 	}
 	return tx.remove(entry)
@@ -503,7 +503,7 @@ func (tx *writeTx) moveUnder(superior []byte, entry *dit.Entry, d *dit.Draft) er
 	if err != nil {
 		return err
 	}
-	if tx.rights.EntryRights(&access.Target{Entry: parent, Name: name})&access.Add == 0 {
+	if tx.rights.EntryRights(&access.Target{Entry: parent, Name: name, Large: tx})&access.Add == 0 {
 		return errRights
 	}
 	if parent.Alias {
