@@ -27,7 +27,7 @@ internal/extop       < ber ldap internal/dit internal/credential internal/op
 internal/sasl        < ldap internal/dit internal/op internal/credential
 internal/audit       < ldap internal/op
 internal/session     < ber ldap internal/op
-internal/listen      < ldap internal/op internal/session
+internal/listen      < internal/op internal/session   # op: it fills in op.Conn
 internal/config      <
 internal/app         < *
 internal/cli         < internal/app internal/client internal/config internal/access internal/store internal/dit internal/schema internal/credential ldap ldif
