@@ -127,7 +127,7 @@ func sections() []Section {
 			{Name: "write_timeout", Default: `"30s"`, Example: `"10s"`, Reload: true,
 				Doc: "A client that does not take its answers for this time is disconnected. 0 is no limit."},
 			{Name: "max_outstanding", Default: `128`, Example: `32`, Reload: true,
-				Doc: "Operations that one connection may have under way; beyond it the connection is not read until one ends."},
+				Doc: "Operations that one connection may have under way; beyond it the connection is not read for two seconds, and then a request for which there is still no room is answered busy."},
 			{Name: "max_cursors", Default: `16`, Example: `4`,
 				Doc: "Paged and list-view searches that one connection may have open; the one used longest ago goes first."},
 			{Name: "max_filter_nodes", Default: `2000`, Example: `200`, Reload: true,

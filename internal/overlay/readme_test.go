@@ -1,0 +1,130 @@
+// Package overlay_test runs the examples in the READMEs of the overlays.
+package overlay_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"portolan/internal/ldaptest"
+	"portolan/ldap"
+)
+
+// block returns the contents of the fenced blocks of a kind, one after another.
+func block(text, kind string) string {
+	var out strings.Builder
+	for rest := text; ; {
+		_, after, ok := strings.Cut(rest, "\n```"+kind+"\n")
+		if !ok {
+			return out.String()
+		}
+		body, tail, _ := strings.Cut(after, "\n```")
+		out.WriteString(body + "\n")
+		rest = tail
+	}
+}
+
+func TestReadmes(t *testing.T) {
+	files, err := filepath.Glob("*/README.md")
+	if err != nil || len(files) < 3 {
+		t.Fatal(files, err)
+	}
+	folders, err := filepath.Glob("*/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range folders {
+		if readme := filepath.Join(filepath.Dir(f), "README.md"); !slices.Contains(files, readme) {
+			t.Errorf("%s has no README.md", filepath.Dir(f))
+		}
+	}
+	for _, file := range files {
+		t.Run(filepath.Dir(file), func(t *testing.T) {
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := string(raw)
+			steps := block(text, "example")
+			if steps == "" {
+				t.Fatal("there is no example")
+			}
+			// The configuration shown is the one the example runs with; the set needs its base.
+			s := ldaptest.Start(t, ldaptest.Options{Config: block(text, "toml"), LDIF: block(text, "ldif")})
+			run(t, s, steps)
+		})
+	}
+}
+
+// run performs an example: commands, each with the lines that are expected of it.
+func run(t *testing.T, s *ldaptest.Server, steps string) {
+	lines := strings.Split(strings.TrimSpace(steps), "\n")
+	for i := 0; i < len(lines); {
+		command := lines[i]
+		var want []string
+		for i++; i < len(lines) && (lines[i][0] == '>' || lines[i][0] == '!'); i++ {
+			want = append(want, lines[i])
+		}
+		got := perform(t, s, strings.Fields(command))
+		slices.Sort(want)
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s\ngot  %q\nwant %q", command, got, want)
+		}
+	}
+}
+
+func perform(t *testing.T, s *ldaptest.Server, words []string) []string {
+	var m ldap.Op
+	switch words[0] {
+	case "search":
+		return search(t, s, words[1], words[2])
+	case "rename":
+		m = &ldap.ModifyDNRequest{Entry: []byte(words[1]), NewRDN: []byte(words[2]), DeleteOldRDN: true}
+	case "delete":
+		m = &ldap.DelRequest{Entry: []byte(words[1])}
+	case "add":
+		add := &ldap.AddRequest{Entry: []byte(words[1]), Attributes: []ldap.Attribute{{Type: []byte("objectClass"), Values: [][]byte{[]byte(words[2])}}}}
+		for _, pair := range words[3:] {
+			name, value, _ := strings.Cut(pair, "=")
+			add.Attributes = append(add.Attributes, ldap.Attribute{Type: []byte(name), Values: [][]byte{[]byte(value)}})
+		}
+		m = add
+	default:
+		t.Fatalf("an example has no command %q", words[0])
+	}
+	if err := s.As(ldaptest.AdminDN, m); err != nil {
+		return []string{"! " + ldap.CodeOf(err).String()}
+	}
+	return nil
+}
+
+// search returns the values of an attribute over all entries found, or their names where they have none.
+func search(t *testing.T, s *ldaptest.Server, filter, attr string) (out []string) {
+	f, err := ldap.ParseFilter(filter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := s.Search(context.Background(), ldaptest.AdminDN, &ldap.SearchRequest{
+		Base: []byte(ldaptest.Suffix), Scope: ldap.ScopeSub, Filter: f, Attributes: [][]byte{[]byte(attr)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := len(entries) > 1
+	for _, e := range entries {
+		if named {
+			out = append(out, "> "+string(e.Name))
+			continue
+		}
+		for _, a := range e.Attributes {
+			for _, v := range a.Values {
+				out = append(out, "> "+string(a.Type)+": "+string(v))
+			}
+		}
+	}
+	return out
+}
