@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"portolan/internal/access"
@@ -35,9 +36,11 @@ type Directory struct {
 	Engine   *engine.Engine
 	Log      *slog.Logger
 	hashing  *credential.Pool
-	version  uint64 // of the access policy and the password parameters
 	lists    engine.Options
 	overlays []op.Overlay
+
+	setting sync.Mutex // held while settings are made and set
+	version uint64     // of the access policy and the password parameters
 }
 
 // OpenOptions say how Open goes about it.
@@ -279,6 +282,8 @@ func passwordParams(c *config.Config) credential.Params {
 
 // Reload takes over what of a new configuration can change without a restart.
 func (d *Directory) Reload(c *config.Config) error {
+	d.setting.Lock()
+	defer d.setting.Unlock()
 	s, err := d.settings(c)
 	if err != nil {
 		return err
@@ -289,14 +294,11 @@ func (d *Directory) Reload(c *config.Config) error {
 
 // SetAdminPassword gives the administrator a password for this process alone: the demo and tests have no file for it.
 func (d *Directory) SetAdminPassword(password []byte) error {
-	s := *d.Engine.Settings()
-	stored, err := credential.Hash(s.Passwords, password, rand.Reader)
+	stored, err := credential.Hash(d.Engine.Settings().Passwords, password, rand.Reader)
 	if err != nil {
 		return err
 	}
-	d.version++
-	s.AdminStored, s.PolicyVersion = stored, d.version
-	d.Engine.Set(&s)
+	d.adminPasswordChanged(stored)
 	return nil
 }
 
