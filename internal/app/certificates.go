@@ -21,10 +21,16 @@ import (
 // CertificatePaths says where a made authority and certificate are.
 type CertificatePaths struct{ CA, CAKey, Cert, Key string }
 
+// Names of the authority's files, beside those of the certificate.
+const (
+	caFile    = "ca.pem"
+	caKeyFile = "ca.key"
+)
+
 // certificatePaths returns the files in a directory.
 func certificatePaths(dir string) CertificatePaths {
 	in := func(name string) string { return filepath.Join(dir, name) }
-	return CertificatePaths{CA: in("ca.pem"), CAKey: in("ca.key"), Cert: in("server.pem"), Key: in("server.key")}
+	return CertificatePaths{CA: in(caFile), CAKey: in(caKeyFile), Cert: in("server.pem"), Key: in("server.key")}
 }
 
 const (

@@ -126,7 +126,7 @@ func (d *Directory) importReplacing(ctx context.Context, o ImportOptions) (*Impo
 	return sum, os.RemoveAll(fresh.DataDir)
 }
 
-// syncDir makes renames in a directory durable.
+// syncDir makes what was made, renamed or removed in a directory durable.
 func syncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {

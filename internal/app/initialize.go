@@ -148,7 +148,8 @@ func topEntries(suffix, admin string) (string, error) {
 	}
 	err = errors.Join(err, entry("cn=admins,ou=groups,"+suffix, "objectClass", "groupOfNames", "cn", "admins",
 		"description", "Members administer the directory (the built-in access rules say so)", "member", admin))
-	return b.String(), errors.Join(err, w.Close())
+	err = errors.Join(err, w.Close())
+	return b.String() + "\n", err
 }
 
 // AddLDIF adds entries as the administrator would, one after another: through schema, overlays and password hashing. It
