@@ -31,7 +31,8 @@ type AccessAnswer struct {
 	As        string `json:"as"`
 	On        string `json:"on"`
 	Attribute string `json:"attribute,omitempty"`
-	// AsExists and OnExists say whether there are entries of these names. Without one rules that look at it do not apply.
+	// AsExists and OnExists say whether there are entries of these names; the administrator needs none. Without one rules
+	// that look at it do not apply.
 	AsExists bool `json:"as_exists"`
 	OnExists bool `json:"on_exists"`
 	// Rights lists what is allowed, "none" where nothing is.
@@ -99,7 +100,7 @@ func (a *Admin) ExplainAccess(_ context.Context, q AccessQuestion) (*AccessAnswe
 	}
 	answer := &AccessAnswer{
 		As: id.Name.DN, On: target.Name.DN, Attribute: d.String(),
-		AsExists: id.Entry != 0, OnExists: target.Entry != nil,
+		AsExists: id.Entry != 0 || id.Admin, OnExists: target.Entry != nil,
 	}
 	if subject.Anonymous {
 		answer.As = "anonymous"
