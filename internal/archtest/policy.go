@@ -21,6 +21,7 @@ internal/credential  <
 internal/op          < ldap internal/dit internal/schema   # schema: extensions are given attribute types
 internal/client      < ber ldap
 internal/engine      < ber ldap internal/schema internal/dit internal/store internal/access internal/credential internal/op
+internal/overlay     < *                                      # only its test, which runs the examples of all overlays
 internal/overlay/*   < ber ldap internal/schema internal/dit internal/credential internal/client internal/op
 internal/control     < ber ldap internal/schema internal/dit internal/op
 internal/extop       < ber ldap internal/dit internal/credential internal/op

@@ -34,8 +34,8 @@ func newExport(p *program) *cobra.Command {
 					return err
 				}
 				if sum.Withheld > 0 {
-					_, err = fmt.Fprintf(p.stderr, "portolan: %s of secret attributes left out; --secrets writes them\n",
-						plural(sum.Withheld, "value was", "values were"))
+					_, err = fmt.Fprintf(p.stderr, "portolan: withheld %s of secret attributes: add --secrets to export them\n",
+						plural(sum.Withheld, "value", "values"))
 				}
 				return err
 			})

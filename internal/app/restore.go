@@ -1,0 +1,114 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"portolan/internal/config"
+)
+
+// RestoreOptions say how a restore goes about it.
+type RestoreOptions struct {
+	Dir string // the backup
+	// Replace takes the place of a store that holds entries.
+	Replace  bool
+	Progress Progress
+	Version  string
+}
+
+// Restore puts the store of a backup into data_dir of a stopped server. The backup is verified first, file by file, and
+// the store that is there stays until the new one is whole: the two are exchanged in one step.
+func Restore(ctx context.Context, c *config.Config, o RestoreOptions) (*Manifest, error) {
+	m, err := ReadManifest(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Verify(ctx, o.Dir, o.Progress); err != nil {
+		return nil, err
+	}
+	// Opening it shows that no server runs, and holds the lock until the exchange.
+	d, err := Open(c, OpenOptions{Version: o.Version})
+	if err != nil {
+		return nil, err
+	}
+	err = d.restorable(o)
+	beside := StoreDir(c) + ".restore"
+	if err == nil {
+		err = copyStore(ctx, m, o.Dir, beside)
+	}
+	if err = errors.Join(err, d.Close()); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(beside))
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, beside, unix.AT_FDCWD, StoreDir(c), unix.RENAME_EXCHANGE); err != nil {
+		return nil, errors.Join(fmt.Errorf("the restored store could not take the place of the old one, which stays: %w", err), os.RemoveAll(beside))
+	}
+	return m, errors.Join(syncDir(c.DataDir), os.RemoveAll(beside))
+}
+
+// restorable refuses to throw entries away that nobody said to throw away.
+func (d *Directory) restorable(o RestoreOptions) error {
+	populated, err := d.populated()
+	if err != nil || !populated || o.Replace {
+		return err
+	}
+	return fmt.Errorf("data_dir %s holds entries already: use --replace to have the backup take their place", d.Config.DataDir)
+}
+
+// storePrefix is where the store is in a backup.
+const storePrefix = storeDir + "/"
+
+// copyStore copies the store's files, durably.
+func copyStore(ctx context.Context, m *Manifest, from, to string) error {
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	dirs := map[string]bool{}
+	for _, f := range m.Files {
+		rest, ok := strings.CutPrefix(f.Path, storePrefix)
+		if !ok {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		target := filepath.Join(to, filepath.FromSlash(rest))
+		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+			return err
+		}
+		dirs[filepath.Dir(target)] = true
+		if err := copyDurably(filepath.Join(from, filepath.FromSlash(f.Path)), target); err != nil {
+			return err
+		}
+	}
+	if len(dirs) == 0 {
+		return fmt.Errorf("the backup %s holds no store", from)
+	}
+	for dir := range dirs {
+		if err := syncDir(dir); err != nil {
+			return err
+		}
+	}
+	return syncDir(filepath.Dir(to))
+}
+
+func copyDurably(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fs.FileMode(0o600))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Sync(), out.Close())
+}
