@@ -45,7 +45,7 @@ func Admin(verb, oid string, run Run) op.Extended {
 				return sendPieces(ctx, w, req.ID, oid, kind, piece)
 			})
 			if err != nil {
-				return adminError(verb, err)
+				return adminError(err)
 			}
 			req.Reply.Name = oid
 			req.Reply.Value, req.Reply.HasValue = result, true
@@ -76,10 +76,13 @@ func sendPieces(ctx context.Context, w op.Writer, id int32, oid, kind string, pi
 	}
 }
 
-// adminError shows the administrator what went wrong: on this socket nothing has to be hidden from whoever asks.
-func adminError(verb string, err error) error {
-	var e *ldap.Error
-	if errors.As(err, &e) || errors.Is(err, context.Canceled) {
+// adminError shows the administrator what went wrong: on this socket nothing has to be hidden from whoever asks. Words that
+// were put around a result are part of it.
+func adminError(err error) error {
+	if e, ok := err.(*ldap.Error); ok {
+		return e
+	}
+	if errors.Is(err, context.Canceled) {
 		return err
 	}
 	return ldap.Errorf(ldap.Other, "%v", err)

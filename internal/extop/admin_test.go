@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -107,11 +108,15 @@ func TestAdminRefuses(t *testing.T) {
 }
 
 func TestAdminErrorsAreShown(t *testing.T) {
-	err := adminError("test", errors.New("disk on fire"))
+	err := adminError(errors.New("disk on fire"))
 	if e := ldap.AsError(err); e.Diagnostic != "disk on fire" {
 		t.Errorf("got %v", err)
 	}
-	if err := adminError("test", ldap.Errorf(ldap.NoSuchObject, "x")); ldap.CodeOf(err) != ldap.NoSuchObject {
+	wrapped := fmt.Errorf("the base: %w", ldap.Errorf(ldap.NoSuchObject, "x"))
+	if e := ldap.AsError(adminError(wrapped)); !strings.Contains(e.Diagnostic, "the base: ") {
+		t.Errorf("got %v", e)
+	}
+	if err := adminError(ldap.Errorf(ldap.NoSuchObject, "x")); ldap.CodeOf(err) != ldap.NoSuchObject {
 		t.Errorf("got %v", err)
 	}
 }
