@@ -57,6 +57,9 @@ type OpenOptions struct {
 	Version string
 }
 
+// verifiedPasswords is how many passwords that were right are remembered, as MACs under a key of the process: a few MiB.
+const verifiedPasswords = 32_768
+
 // storeDir is where the store lives beneath data_dir.
 const storeDir = "store"
 
@@ -181,7 +184,7 @@ func engineLogger(log *slog.Logger) func(level, msg string) {
 
 func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	d.hashing = credential.NewPool(credential.PoolConfig{Workers: d.Config.Password.Workers})
-	verified, err := credential.NewCache(credential.CacheConfig{})
+	verified, err := credential.NewCache(credential.CacheConfig{Size: verifiedPasswords, TTL: credential.DefaultCacheTTL, Now: time.Now, Rand: rand.Reader})
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,10 +55,16 @@ type ImportSummary struct {
 	Entries  int
 	Rejected int
 	// Dropped counts values of attributes that the server computes, Hashed clear passwords that were hashed.
-	Dropped, Hashed int64
-	Findings        []Finding // of the overlays' checks afterwards
-	Took            time.Duration
+	// Unusable counts passwords whose form nobody can log in with here.
+	Dropped, Hashed, Unusable int64
+	// Findings are the first of the overlays' checks afterwards, Broken is how many there were.
+	Findings []Finding
+	Broken   int
+	Took     time.Duration
 }
+
+// maxFindings bounds ImportSummary.Findings.
+const maxFindings = 20
 
 // Import loads LDIF into the store of a stopped server. Without Continue one bad record means that nothing is loaded; the
 // error begins with its file and line.
@@ -67,27 +74,25 @@ func Import(ctx context.Context, c *config.Config, o ImportOptions) (*ImportSumm
 	if err != nil {
 		return nil, err
 	}
-	sum, err := d.importInto(ctx, o)
+	populated, err := d.populated()
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	var sum *ImportSummary
+	switch {
+	case o.Add:
+		sum, err = d.importByAdding(ctx, o)
+	case populated && o.Replace:
+		sum, err = d.importReplacing(ctx, o)
+	case populated:
+		err = fmt.Errorf("data_dir %s holds entries already: use --replace to replace everything, or --add to add to them", c.DataDir)
+	default:
+		sum, err = d.load(ctx, o)
+	}
 	if sum != nil {
 		sum.Took = time.Since(begun)
 	}
 	return sum, errors.Join(err, d.Close())
-}
-
-func (d *Directory) importInto(ctx context.Context, o ImportOptions) (*ImportSummary, error) {
-	populated, err := d.populated()
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case o.Add:
-		return d.importByAdding(ctx, o)
-	case populated && o.Replace:
-		return d.importReplacing(ctx, o)
-	case populated:
-		return nil, fmt.Errorf("data_dir %s holds entries already: use --replace to replace everything, or --add to add to them", d.Config.DataDir)
-	}
-	return d.load(ctx, o)
 }
 
 func (d *Directory) populated() (bool, error) {
@@ -97,33 +102,39 @@ func (d *Directory) populated() (bool, error) {
 }
 
 // importReplacing loads into a store beside the one that is there and exchanges the two in one step, so that a crash
-// leaves either the one or the other.
+// leaves either the one or the other. The directory is closed afterwards: its store has lost its place.
 func (d *Directory) importReplacing(ctx context.Context, o ImportOptions) (*ImportSummary, error) {
-	old := StoreDir(d.Config)
-	beside := old + ".import"
-	if err := os.RemoveAll(beside); err != nil {
+	beside := *d.Config
+	beside.DataDir = filepath.Join(d.Config.DataDir, "import.new")
+	if err := os.RemoveAll(beside.DataDir); err != nil {
 		return nil, err
 	}
-	fresh := *d.Config
-	fresh.DataDir = filepath.Join(d.Config.DataDir, "store.import.d")
-	if err := os.RemoveAll(fresh.DataDir); err != nil {
-		return nil, err
+	sum, err := loadBeside(ctx, &beside, o)
+	if err == nil {
+		// The engine knows its files by their path: it must be gone before another directory takes that path.
+		err = d.Close()
 	}
-	next, err := Open(&fresh, OpenOptions{Log: d.Log, Version: o.Version})
+	if err == nil {
+		err = exchangeStores(StoreDir(&beside), StoreDir(d.Config))
+	}
+	return sum, errors.Join(err, os.RemoveAll(beside.DataDir))
+}
+
+func loadBeside(ctx context.Context, c *config.Config, o ImportOptions) (*ImportSummary, error) {
+	d, err := Open(c, OpenOptions{Log: o.Log, Version: o.Version})
 	if err != nil {
 		return nil, err
 	}
-	sum, err := next.load(ctx, o)
-	if err = errors.Join(err, next.Close()); err != nil {
-		return sum, errors.Join(err, os.RemoveAll(fresh.DataDir))
+	sum, err := d.load(ctx, o)
+	return sum, errors.Join(err, d.Close())
+}
+
+// exchangeStores puts a store, which nobody has open, into the place of another, which takes the place of the first.
+func exchangeStores(next, current string) error {
+	if err := unix.Renameat2(unix.AT_FDCWD, next, unix.AT_FDCWD, current, unix.RENAME_EXCHANGE); err != nil {
+		return fmt.Errorf("the new store could not take the place of the old one, which stays: %w", err)
 	}
-	if err := unix.Renameat2(unix.AT_FDCWD, StoreDir(&fresh), unix.AT_FDCWD, old, unix.RENAME_EXCHANGE); err != nil {
-		return sum, errors.Join(fmt.Errorf("the new store could not take the place of the old one, which stays: %w", err), os.RemoveAll(fresh.DataDir))
-	}
-	if err := syncDir(d.Config.DataDir); err != nil {
-		return sum, err
-	}
-	return sum, os.RemoveAll(fresh.DataDir)
+	return errors.Join(syncDir(filepath.Dir(current)), syncDir(filepath.Dir(next)))
 }
 
 // syncDir makes what was made, renamed or removed in a directory durable.
@@ -157,6 +168,7 @@ func (d *Directory) importByAdding(ctx context.Context, o ImportOptions) (*Impor
 		}
 		return nil
 	}, func(*importBatch) {})
+	sum.Dropped = im.dropped.Load()
 	if err != nil && sum.Entries > 0 {
 		err = fmt.Errorf("%w; %d entries before it were added and stay", err, sum.Entries)
 	}
@@ -174,8 +186,11 @@ func (im *importer) addOne(ctx context.Context, p *ldif.Parser, it *importItem) 
 	m := &ldap.AddRequest{Entry: []byte(rec.DN)}
 	for _, a := range rec.Attributes {
 		desc, err := im.d.Schema.DescribeString(a.Name)
-		if err == nil && desc.Type != nil && desc.Type.NoUserModification {
-			im.dropped.Add(int64(len(a.Values)))
+		if err == nil && desc.Type != nil && (computed[desc.Type.Name()] || desc.Type == im.d.Schema.Known.EntryCSN) {
+			// A CSN is the place in this journal, which is a new one.
+			if desc.Type != im.d.Schema.Known.EntryCSN {
+				im.dropped.Add(int64(len(a.Values)))
+			}
 			continue
 		}
 		m.Attributes = append(m.Attributes, ldap.Attribute{Type: []byte(a.Name), Values: a.Values})
@@ -184,19 +199,26 @@ func (im *importer) addOne(ctx context.Context, p *ldif.Parser, it *importItem) 
 	req := &op.Request{
 		Conn: &op.Conn{Transport: op.Unix, Loopback: true}, ID: 1, Op: m, Identity: im.d.Engine.AdminIdentity("internal"), Start: time.Now(),
 	}
-	return im.d.Engine.Serve(ctx, req, nil)
+	req.Write.Relax = true // entryUUID, timestamps and authors are kept
+	return clientWords(im.d.Engine.Serve(ctx, req, nil))
 }
 
 var errOnlyEntries = errors.New("a change record: an import takes entries; send changes with ldapmodify")
 
 // load is the bulk load into an empty store.
-func (d *Directory) load(ctx context.Context, o ImportOptions) (*ImportSummary, error) {
-	sum := &ImportSummary{}
+func (d *Directory) load(ctx context.Context, o ImportOptions) (sum *ImportSummary, err error) {
+	sum = &ImportSummary{}
 	im := &importer{d: d, o: o, sum: sum, csn: d.Store.LastCSN().Next(time.Now(), 0), now: time.Now()}
 	if o.Continue {
 		im.names = make(map[string]bool)
 	}
-	loader, err := d.Store.NewLoader(ctx, store.LoaderOptions{Dir: StoreDir(d.Config)})
+	// Sorted runs go to the disk that the store is on, and away with everything else after a crash.
+	runs := filepath.Join(d.Config.DataDir, "import.runs")
+	if err := errors.Join(os.RemoveAll(runs), os.MkdirAll(runs, 0o700)); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(runs)) }()
+	loader, err := d.Store.NewLoader(ctx, store.LoaderOptions{Dir: runs})
 	if err != nil {
 		return nil, err
 	}
@@ -207,8 +229,12 @@ func (d *Directory) load(ctx context.Context, o ImportOptions) (*ImportSummary, 
 	if err != nil {
 		return sum, errors.Join(err, loader.Abort())
 	}
-	sum.Dropped, sum.Hashed = im.dropped.Load(), im.hashed.Load()
-	return sum, d.checkOverlays(func(f Finding) { sum.Findings = append(sum.Findings, f) })
+	sum.Dropped, sum.Hashed, sum.Unusable = im.dropped.Load(), im.hashed.Load(), im.unusable.Load()
+	return sum, d.checkOverlays(func(f Finding) {
+		if sum.Broken++; len(sum.Findings) < maxFindings {
+			sum.Findings = append(sum.Findings, f)
+		}
+	})
 }
 
 // checkOverlays asks every overlay whether what it keeps is right.
@@ -235,8 +261,8 @@ type importer struct {
 	csn dit.CSN
 	now time.Time
 
-	names           map[string]bool // with Continue: what has been loaded, so that a refusal comes before the loader's
-	dropped, hashed atomic.Int64
+	names                     map[string]bool // with Continue: what has been loaded, so that a refusal comes before the loader's
+	dropped, hashed, unusable atomic.Int64
 }
 
 // importBatch is a run of records of one file.
@@ -269,13 +295,17 @@ func (im *importer) each(ctx context.Context, collect func(*importBatch) error, 
 	workers := runtime.GOMAXPROCS(0)
 	todo := make(chan *importBatch, 2*workers)
 	order := make(chan *importBatch, 4*workers)
+	var running sync.WaitGroup
+	defer running.Wait() // they read the store, which is closed next
 	for range workers {
-		go func() {
+		running.Go(func() {
 			for b := range todo {
-				work(b)
+				if ctx.Err() == nil {
+					work(b)
+				}
 				close(b.ready)
 			}
-		}()
+		})
 	}
 	failed := make(chan error, 1)
 	go func() {
@@ -301,6 +331,9 @@ func (im *importer) each(ctx context.Context, collect func(*importBatch) error, 
 	}
 	for b := range order {
 		<-b.ready
+		if ctx.Err() != nil {
+			continue // it may not have been worked on
+		}
 		if err := collect(b); err != nil {
 			cancel()
 			for range order { // the reader ends with ctx
@@ -309,10 +342,7 @@ func (im *importer) each(ctx context.Context, collect func(*importBatch) error, 
 		}
 		im.o.Progress.tell(b.read, total)
 	}
-	if err := <-failed; err != nil {
-		return err
-	}
-	return ctx.Err()
+	return errors.Join(ctx.Err(), <-failed)
 }
 
 // read splits the files into batches.
@@ -346,7 +376,7 @@ func (im *importer) read(ctx context.Context, give func(*importBatch) bool) erro
 			records += len(b.items)
 			b.read = octets
 			if len(b.items) > 0 && !give(b) {
-				return errors.Join(ctx.Err(), in.Close())
+				return in.Close()
 			}
 		}
 		if err := in.Close(); err != nil {
@@ -367,7 +397,7 @@ func (im *importer) collect(b *importBatch, loader *store.Loader) error {
 		if err == nil {
 			if err = loader.Add(it.entry, it.parent, it.large); err != nil {
 				// The loader is of no use after an error, so that even with Continue this one is final.
-				return fmt.Errorf("%s:%d: %w", b.source.Name, it.line, err)
+				return fmt.Errorf("%s:%d: %w", b.source.Name, it.line, clientWords(err))
 			}
 			im.sum.Entries++
 			continue
@@ -382,7 +412,7 @@ func (im *importer) collect(b *importBatch, loader *store.Loader) error {
 // place refuses, before the loader does, what has no place.
 func (im *importer) place(it *importItem) error {
 	if im.names[it.norm] {
-		return errors.New("the entry is there already")
+		return errors.New("there is an entry of this name already")
 	}
 	if it.parent != "" && !im.names[it.parent] {
 		return fmt.Errorf("there is no entry %q above it: put parents first", it.parent)
@@ -458,7 +488,7 @@ func (im *importer) sealOne(rec *ldif.Record, it *importItem, number int) error 
 		}
 		values := a.Values
 		if s.Known.UserPassword != nil && desc.Type.IsA(s.Known.UserPassword) {
-			if values, err = im.hashed1(values); err != nil {
+			if values, err = im.passwords(values); err != nil {
 				return err
 			}
 		}
@@ -480,8 +510,14 @@ func (im *importer) sealOne(rec *ldif.Record, it *importItem, number int) error 
 // clientWords takes the name of the result code out of an error, where it says something beyond it.
 func clientWords(err error) error {
 	var e *ldap.Error
-	if errors.As(err, &e) && e.Diagnostic != "" {
+	switch {
+	case !errors.As(err, &e):
+	case e.Diagnostic != "":
 		return errors.New(e.Diagnostic)
+	case e.Code == ldap.EntryAlreadyExists:
+		return errors.New("there is an entry of this name already")
+	case e.Code == ldap.NoSuchObject:
+		return errors.New("there is no entry above it: put parents first")
 	}
 	return err
 }
@@ -514,24 +550,31 @@ func (im *importer) name(dn string, d *dit.Draft, it *importItem) error {
 	return fmt.Errorf("%q is not beneath a suffix of this directory: add the suffix to the configuration, or take the entry out", dn)
 }
 
-// hashed1 hashes clear passwords.
-func (im *importer) hashed1(values [][]byte) ([][]byte, error) {
+// passwords returns the stored forms of passwords: hashes stay, clear text is hashed.
+func (im *importer) passwords(values [][]byte) ([][]byte, error) {
 	out := values[:0:0]
 	for _, v := range values {
 		clear, isClear := credential.ClearText(v)
-		if !isClear {
-			if _, err := credential.Parse(v); err != nil {
+		if isClear {
+			hash, err := credential.Hash(im.d.Engine.Settings().Passwords, clear, rand.Reader)
+			if err != nil {
 				return nil, fmt.Errorf("userPassword: %w", err)
 			}
-			out = append(out, v)
+			im.hashed.Add(1)
+			out = append(out, hash)
 			continue
 		}
-		hash, err := credential.Hash(im.d.Engine.Settings().Passwords, clear, rand.Reader)
-		if err != nil {
+		switch _, err := credential.Parse(v); {
+		case err == nil:
+		case len(v) == 0:
+			return nil, errors.New("userPassword: a value is empty")
+		case errors.Is(err, credential.ErrUnsupported), errors.Is(err, credential.ErrMalformed):
+			// {CRYPT}! and its like lock an account, {SASL} sends elsewhere: nobody gets in by them, and the value stays.
+			im.unusable.Add(1)
+		default:
 			return nil, fmt.Errorf("userPassword: %w", err)
 		}
-		im.hashed.Add(1)
-		out = append(out, hash)
+		out = append(out, v)
 	}
 	return out, nil
 }

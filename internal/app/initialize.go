@@ -146,6 +146,13 @@ func topEntries(suffix, admin string) (string, error) {
 	for _, ou := range []string{"people", "groups", "services"} {
 		err = errors.Join(err, entry("ou="+ou+","+suffix, "objectClass", "organizationalUnit", "ou", ou))
 	}
+	if role, ok := strings.CutSuffix(admin, ","+suffix); ok {
+		// admin_dn need not be an entry; where it is, references to it are right, and people find it.
+		if rdn, parseErr := ldap.ParseDN(role); parseErr == nil && len(rdn) == 1 && len(rdn[0]) == 1 && strings.EqualFold(rdn[0][0].Type, "cn") {
+			err = errors.Join(err, entry(admin, "objectClass", "organizationalRole", "cn", string(rdn[0][0].Value),
+				"description", "The administrator of the configuration; its password is not here"))
+		}
+	}
 	err = errors.Join(err, entry("cn=admins,ou=groups,"+suffix, "objectClass", "groupOfNames", "cn", "admins",
 		"description", "Members administer the directory (the built-in access rules say so)", "member", admin))
 	err = errors.Join(err, w.Close())

@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"portolan/internal/config"
+	"portolan/internal/kv/pebblekv"
+	"portolan/internal/store"
 )
 
 // RestoreOptions say how a restore goes about it.
@@ -39,22 +39,50 @@ func Restore(ctx context.Context, c *config.Config, o RestoreOptions) (*Manifest
 	if err != nil {
 		return nil, err
 	}
-	err = d.restorable(o)
+	err = d.restorable(m, o)
 	beside := StoreDir(c) + ".restore"
 	if err == nil {
 		err = copyStore(ctx, m, o.Dir, beside)
 	}
-	if err = errors.Join(err, d.Close()); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(beside))
+	if err == nil {
+		err = d.lookAt(beside)
 	}
-	if err := unix.Renameat2(unix.AT_FDCWD, beside, unix.AT_FDCWD, StoreDir(c), unix.RENAME_EXCHANGE); err != nil {
-		return nil, errors.Join(fmt.Errorf("the restored store could not take the place of the old one, which stays: %w", err), os.RemoveAll(beside))
+	if err = errors.Join(err, d.Close()); err == nil {
+		err = exchangeStores(beside, StoreDir(c))
 	}
-	return m, errors.Join(syncDir(c.DataDir), os.RemoveAll(beside))
+	return m, errors.Join(err, os.RemoveAll(beside))
 }
 
-// restorable refuses to throw entries away that nobody said to throw away.
-func (d *Directory) restorable(o RestoreOptions) error {
+// lookAt opens a store that is about to be put into place, so that one that this program cannot use is not.
+func (d *Directory) lookAt(dir string) error {
+	db, err := pebblekv.Open(dir, pebblekv.Options{Merger: store.Merger(), ReadOnly: true, CacheBytes: checkCache})
+	if err != nil {
+		return fmt.Errorf("the backup cannot be opened: %w", err)
+	}
+	s, err := store.Open(db, store.Options{
+		Schema: d.Schema, Suffixes: d.Config.Directory.AllSuffixes(), CacheBytes: checkCache, ReadOnly: true,
+	})
+	if err != nil {
+		return fmt.Errorf("the backup cannot be used: %w", err)
+	}
+	return s.Close()
+}
+
+// restorable refuses to throw entries away that nobody said to throw away, and a backup of another directory.
+func (d *Directory) restorable(m *Manifest, o RestoreOptions) error {
+	served := make(map[string]bool)
+	for _, suffix := range d.Config.Directory.AllSuffixes() {
+		norm, err := d.Schema.NormalizeDN(nil, []byte(suffix))
+		if err != nil {
+			return err
+		}
+		served[string(norm)] = true
+	}
+	for _, suffix := range m.Suffixes {
+		if norm, err := d.Schema.NormalizeDN(nil, []byte(suffix)); err != nil || !served[string(norm)] {
+			return fmt.Errorf("the backup is of %s, which this configuration does not serve: add the suffix to it, or name another backup", suffix)
+		}
+	}
 	populated, err := d.populated()
 	if err != nil || !populated || o.Replace {
 		return err

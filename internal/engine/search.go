@@ -207,7 +207,7 @@ func (s *search) run(ctx context.Context, base dit.ID, scope ldap.Scope, aliases
 	}
 	list, err := s.view.Plan(store.PlanRequest{
 		Base: base, Scope: scope, Filter: &s.filter, After: s.req.Search.After,
-		MaxExamined: s.req.Limits.Examined, Virtual: s.matchVirtual,
+		MaxExamined: s.req.Limits.Examined, Virtual: s.matchVirtual, Unrestricted: s.req.Identity.Admin,
 	})
 	if err != nil {
 		return s.storeError(err)
@@ -320,11 +320,14 @@ func (s *search) matchVirtual(n *dit.Node) (*dit.IDSet, dit.Confidence, error) {
 	if n.Rule != nil && n.Rule.Transitive {
 		return s.planInChain(n)
 	}
-	if n.Desc.Type == nil || n.Desc.Options != "" {
-		return nil, dit.All, nil
+	var view *op.View
+	if n.Desc.Type != nil && n.Desc.Options == "" {
+		view = s.views.of(n.Desc.Type)
 	}
-	view := s.views.of(n.Desc.Type)
-	if view == nil || view.Match == nil {
+	if view == nil {
+		return nil, dit.Exact, nil // no computed value matches: the indexes know all there is
+	}
+	if view.Match == nil {
 		return nil, dit.All, nil
 	}
 	return view.Match(s.view, n, s.see)
