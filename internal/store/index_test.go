@@ -449,3 +449,44 @@ func (c *countingWriter) Set(_, _ []byte) error         { c.n++; return nil }
 func (c *countingWriter) Delete([]byte) error           { c.n++; return nil }
 func (c *countingWriter) DeleteRange(_, _ []byte) error { c.n++; return nil }
 func (c *countingWriter) Merge(_, _ []byte) error       { c.n++; return nil }
+
+// A key stays in the index while any value has it: two large attributes that one index covers may share values.
+func TestLargeAttributesShareAnIndex(t *testing.T) {
+	s := memStore(t)
+	addAll(t, s, testSuffix)
+	var members []string
+	for i := range 20 {
+		members = append(members, fmt.Sprintf("uid=m%d,%s", i, testSuffix))
+	}
+	update(t, s, func(tx *Tx) error {
+		_, err := addEntry(tx, "cn=g,"+testSuffix, attr{"objectClass", []string{"top", "groupOfNames"}},
+			attr{"member", members}, attr{"member;x-old", members})
+		return err
+	})
+	remove := func(option string, value string) {
+		update(t, s, func(tx *Tx) error {
+			e, _, err := tx.Lookup("cn=g," + testSuffix)
+			if err != nil {
+				return err
+			}
+			d := e.Edit(tx)
+			d.CSN = tx.NextCSN()
+			desc := schema.Description{Type: tx.Schema().Known.Member, Options: option}
+			if err := d.Delete(tx.Schema(), desc, [][]byte{[]byte(value)}, false); err != nil {
+				return err
+			}
+			_, err = sealAndPut(tx, d)
+			return err
+		})
+	}
+	for i, option := range []string{"", ";x-old"} {
+		remove(option, members[3])
+		v := s.View()
+		set, err := v.Equal(s.Schema().Known.Member, []byte(members[3]))
+		v.Close()
+		if err != nil || set.GetCardinality() != uint64(1-i) {
+			t.Errorf("after %d removals: %v, %v", i+1, set, err)
+		}
+		checkClean(t, s)
+	}
+}

@@ -454,4 +454,3 @@ func TestRecordSorter(t *testing.T) {
 		}
 	})
 }
-

@@ -400,6 +400,7 @@ func TestPlanChoices(t *testing.T) {
 		// The long postings are put off until the short one is known, wherever it stands.
 		{"(&(l=Here)(objectClass=person)(uid=u7))", everywhere, "and(eq(uid)=1)", 1, nil},
 		{"(&(objectClass=person)(l=Here)(title=boss))", everywhere, "and(eq(l)=3000 eq(title)=300 eq(objectClass)=300)", 300, nil},
+		{"(&(l=Here)(mail=user29*))", everywhere, "and(sub(mail)~111 eq(l)=111)", 111, nil},
 		{"(&(l=Here)(!(uid=u7)))", everywhere, "and(eq(l)=3000 unindexed(uid))", 3000, nil},
 		{"(&(l=Here)(!(uid=u7)))", PlanRequest{Scope: ldap.ScopeSub, Unrestricted: true}, "and(eq(l)=3000 not(eq(uid)=1))", 2999, nil},
 		{"(&(nosuch=x)(l=Here))", everywhere, "and(undefined=0)", 0, nil},
@@ -561,6 +562,32 @@ func TestPlanLargeFilters(t *testing.T) {
 		}
 		if name == "or" && c.Estimate != 300 {
 			t.Errorf("%s: %d candidates", name, c.Estimate)
+		}
+		c.Close()
+	}
+}
+
+// What stands behind the part of a value that has grams is found as well, and only there.
+func TestPlanSubstringOfLongValues(t *testing.T) {
+	s := planStoreOf(t, 100)
+	long := strings.Repeat("x", maxGramKey) + " needle"
+	update(t, s, func(tx *Tx) error {
+		_, err := addEntry(tx, "uid=long,ou=few,"+testSuffix, append(person("long"), attr{"mail", []string{strings.ReplaceAll(long, " ", "-")}})...)
+		return err
+	})
+	v := s.View()
+	defer v.Close()
+	for filter, want := range map[string]int{"(mail=*needle)": 1, "(mail=*edl*)": 1, "(mail=xxx*dle)": 1, "(mail=user7*)": 11 + 1, "(mail=*ne*)": 1} {
+		f, err := ldap.ParseFilter(filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := v.Plan(PlanRequest{Scope: ldap.ScopeSub, Filter: compiled(v.Schema(), f)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Confidence != dit.Superset || c.Estimate != want {
+			t.Errorf("%s: %d candidates, %v, want %d: %s", filter, c.Estimate, c.Confidence, want, c.Explain())
 		}
 		c.Close()
 	}
