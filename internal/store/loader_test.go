@@ -144,10 +144,6 @@ func TestLoadEqualsAdds(t *testing.T) {
 				}
 				put(i+100, fmt.Sprintf("uid=u%d,%s,%s", i, ou(i%50), testSuffix), attrs...)
 			}
-			runs := 0
-			for _, w := range l.workers {
-				runs += len(w.sorter.runs)
-			}
 			v := s.View()
 			if n, err := v.NumChildren(0); n != 0 || err != nil {
 				t.Errorf("%d entries are visible before the end", n)
@@ -161,6 +157,10 @@ func TestLoadEqualsAdds(t *testing.T) {
 			}
 			if l.Entries() != test.entries+51 || l.Bytes() == 0 {
 				t.Errorf("%d entries, %d octets", l.Entries(), l.Bytes())
+			}
+			runs := 0
+			for _, w := range l.workers {
+				runs += w.sorter.next
 			}
 			if (test.memory == minLoaderMemory) != (runs > 0) {
 				t.Errorf("%d runs were spilled", runs)
