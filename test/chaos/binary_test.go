@@ -1,0 +1,213 @@
+// Package chaos treats the real binary badly: it is killed under load, its disk is filled, and what it acknowledged is
+// verified afterwards. PORTOLAN_CHAOS=full makes the long version.
+package chaos
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	goldap "github.com/go-ldap/ldap/v3"
+)
+
+const suffix = "dc=example,dc=org"
+
+// full reports whether the long version was asked for.
+func full() bool { return os.Getenv("PORTOLAN_CHAOS") == "full" }
+
+// binary builds the server once for all tests.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "portolan-chaos-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "portolan")
+	build := exec.Command("go", "build", "-o", path, "portolan/cmd/portolan")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := binary(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// site is an initialised directory and the server that serves it.
+type site struct {
+	t        *testing.T
+	dir      string
+	url      string
+	password string
+	cmd      *exec.Cmd
+	stderr   *tail
+	ended    chan error
+}
+
+// tail keeps the end of what a server says, and tells when it is ready.
+type tail struct {
+	mu    sync.Mutex
+	lines []string
+	ready chan struct{}
+}
+
+func (l *tail) follow(r io.Reader) {
+	s := bufio.NewScanner(r)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		l.mu.Lock()
+		if strings.Contains(s.Text(), "conn=") {
+			l.mu.Unlock()
+			continue
+		}
+		l.lines = append(l.lines, s.Text())
+		if s.Text() == "portolan: ready" {
+			close(l.ready)
+		}
+		l.mu.Unlock()
+	}
+}
+
+func (l *tail) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines[max(0, len(l.lines)-8):], "\n")
+}
+
+// freePorts returns loopback ports that nobody listens on.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// newSite makes a directory with portolan init in dir.
+func newSite(t *testing.T, dir string) *site {
+	t.Helper()
+	ports := freePorts(t, 2)
+	s := &site{t: t, dir: dir, url: fmt.Sprintf("ldap://127.0.0.1:%d", ports[0])}
+	out := s.run(0, "init", "--suffix", suffix, "--dir", dir, "--address", "127.0.0.1",
+		"--ldap-port", strconv.Itoa(ports[0]), "--ldaps-port", strconv.Itoa(ports[1]))
+	_, after, ok := strings.Cut(out, "with the password")
+	if !ok {
+		t.Fatalf("init says no password: %s", out)
+	}
+	s.password = strings.Fields(after)[0]
+	return s
+}
+
+func (s *site) config() string { return filepath.Join(s.dir, "portolan.toml") }
+
+// run runs a command to its end and demands an exit code.
+func (s *site) run(code int, args ...string) string {
+	s.t.Helper()
+	path, err := binary()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, path, args...).CombinedOutput()
+	var exit *exec.ExitError
+	got := 0
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		s.t.Fatal(err)
+	}
+	if got != code {
+		s.t.Fatalf("portolan %s: exit code %d, want %d: %s", strings.Join(args, " "), got, code, out)
+	}
+	return string(out)
+}
+
+// start starts the server and waits until it is ready.
+func (s *site) start() {
+	s.t.Helper()
+	path, err := binary()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.cmd = exec.Command(path, "serve", "--config", s.config())
+	pipe, err := s.cmd.StderrPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.stderr = &tail{ready: make(chan struct{})}
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	followed := make(chan struct{})
+	go func() { s.stderr.follow(pipe); close(followed) }()
+	s.ended = make(chan error, 1)
+	cmd, ended := s.cmd, s.ended
+	go func() { <-followed; ended <- cmd.Wait() }()
+	s.t.Cleanup(func() { _ = cmd.Process.Kill() })
+	select {
+	case <-s.stderr.ready:
+	case err := <-s.ended:
+		s.t.Fatalf("the server ended at its start: %v\n%s", err, s.stderr)
+	case <-time.After(time.Minute):
+		s.t.Fatalf("the server is not ready after a minute:\n%s", s.stderr)
+	}
+}
+
+// end sends a signal and waits for the end.
+func (s *site) end(sig syscall.Signal) error {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+	select {
+	case err := <-s.ended:
+		return err
+	case <-time.After(time.Minute):
+		s.t.Fatalf("the server goes on a minute after %v", sig)
+		return nil
+	}
+}
+
+// dial returns a connection that is bound as the administrator.
+func (s *site) dial() (*goldap.Conn, error) {
+	c, err := goldap.DialURL(s.url)
+	if err != nil {
+		return nil, err
+	}
+	c.SetTimeout(20 * time.Second)
+	if err := c.Bind("cn=admin,"+suffix, s.password); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// check demands that portolan check finds nothing.
+func (s *site) check() {
+	s.t.Helper()
+	s.run(0, "check", "--config", s.config())
+}
