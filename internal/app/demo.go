@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,8 +65,20 @@ func MakeDemo(ctx context.Context, o DemoOptions) (*Demo, error) {
 		return nil, err
 	}
 	var err error
-	d.Config, err = config.Load(file, os.ReadFile)
-	return d, err
+	if d.Config, err = config.Load(file, os.ReadFile); err != nil {
+		return nil, err
+	}
+	// A directory that was made earlier may have been moved, or asked for on other ports.
+	d.Config.Listen = nil
+	for _, u := range d.listen(o) {
+		d.Config.Listen = append(d.Config.Listen, config.Listen{URL: u})
+	}
+	return d, d.Config.Validate()
+}
+
+// listen returns the URLs of all listeners.
+func (d *Demo) listen(o DemoOptions) []string {
+	return append(slices.Clip(o.Listen), "ldapi://"+url.PathEscape(d.Socket))
 }
 
 func (d *Demo) make(ctx context.Context, o DemoOptions) error {
@@ -75,7 +88,7 @@ func (d *Demo) make(ctx context.Context, o DemoOptions) error {
 	}
 	made, err := Initialize(ctx, InitOptions{
 		Suffix: ExampleSuffix, Dir: o.Dir, Now: o.Now, Entries: text,
-		Listen: append(o.Listen, "ldapi://"+url.PathEscape(d.Socket)),
+		Listen: d.listen(o),
 	})
 	if err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -60,10 +59,41 @@ func Initialize(ctx context.Context, o InitOptions) (*Initialized, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%s cannot be made: %w", o.Dir, reason(err))
 	}
-	out := &Initialized{ConfigFile: filepath.Join(o.Dir, "portolan.toml"), AdminDN: o.AdminDN}
-	if _, err := os.Lstat(out.ConfigFile); !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is there already and is not replaced: name another directory with --dir", out.ConfigFile)
+	made := initializedFiles(o.Dir)
+	for _, name := range made {
+		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s is there already and is not replaced: name another directory with --dir", name)
+		}
 	}
+	out, err := initialize(ctx, o, top+o.Entries)
+	if err != nil {
+		// None of these was there before.
+		for _, name := range made {
+			err = errors.Join(err, os.RemoveAll(name))
+		}
+		return nil, err
+	}
+	return out, nil
+}
+
+// Names that init gives to what it writes.
+const (
+	initConfig   = "portolan.toml"
+	initPassword = "admin.password"
+	initData     = "data"
+)
+
+// initializedFiles lists what init writes.
+func initializedFiles(dir string) []string {
+	p := certificatePaths(dir)
+	return []string{
+		filepath.Join(dir, initConfig), p.CA, p.CAKey, p.Cert, p.Key, filepath.Join(dir, initPassword), filepath.Join(dir, initData),
+	}
+}
+
+func initialize(ctx context.Context, o InitOptions, entries string) (*Initialized, error) {
+	out := &Initialized{ConfigFile: filepath.Join(o.Dir, initConfig), AdminDN: o.AdminDN}
+	var err error
 	if out.AdminPassword, err = credential.Generate(rand.Reader, adminPasswordLength); err != nil {
 		return nil, err
 	}
@@ -74,11 +104,11 @@ func Initialize(ctx context.Context, o InitOptions) (*Initialized, error) {
 	if out.Certificates, err = MakeCertificates(o.Dir, o.Now, o.Names...); err != nil {
 		return nil, err
 	}
-	if err := writeNew(filepath.Join(o.Dir, "admin.password"), 0o600, append(hash, '\n')); err != nil {
+	if err := writeNew(filepath.Join(o.Dir, initPassword), 0o600, append(hash, '\n')); err != nil {
 		return nil, err
 	}
 	text := config.Template(config.TemplateOptions{
-		Suffix: o.Suffix, DataDir: "data", AdminDN: o.AdminDN, AdminPasswordFile: "admin.password",
+		Suffix: o.Suffix, DataDir: initData, AdminDN: o.AdminDN, AdminPasswordFile: initPassword,
 		CertFile: "server.pem", KeyFile: "server.key", Listen: o.Listen,
 	}) + overlayTemplate
 	if err := writeNew(out.ConfigFile, 0o640, []byte(text)); err != nil {
@@ -92,7 +122,7 @@ func Initialize(ctx context.Context, o InitOptions) (*Initialized, error) {
 	if err != nil {
 		return nil, err
 	}
-	out.Entries, err = d.AddLDIF(ctx, top+o.Entries)
+	out.Entries, err = d.AddLDIF(ctx, entries)
 	return out, errors.Join(err, d.Close())
 }
 
@@ -109,11 +139,17 @@ attributes = ["uid"]
 # nothing = "cn=nobody" # stands in where a group loses its last member
 `
 
+// ValidSuffix returns nil for a suffix that Initialize can make entries for, and else what to write instead.
+func ValidSuffix(suffix string) error {
+	_, err := topEntries(suffix, suffix)
+	return err
+}
+
 // topEntries returns LDIF of the suffix entry and what stands directly beneath it.
 func topEntries(suffix, admin string) (string, error) {
 	name, err := ldap.ParseDN(suffix)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("--suffix %q: %w", suffix, clientWords(err))
 	}
 	if len(name) == 0 || len(name[0]) != 1 {
 		return "", fmt.Errorf("--suffix wants a name such as dc=example,dc=org, not %q", suffix)
@@ -180,7 +216,7 @@ func (d *Directory) AddLDIF(ctx context.Context, text string) (entries int, err 
 			Conn: &op.Conn{Transport: op.Unix, Loopback: true}, ID: 1, Op: m, Identity: d.Engine.AdminIdentity("internal"), Start: time.Now(),
 		}
 		if err := d.Engine.Serve(ctx, req, nil); err != nil {
-			return entries, fmt.Errorf("line %s: %s: %w", strconv.Itoa(rec.Line), rec.DN, err)
+			return entries, fmt.Errorf("line %d: %s: %w", rec.Line, rec.DN, clientWords(err))
 		}
 		entries++
 	}

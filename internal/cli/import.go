@@ -100,11 +100,15 @@ func (p *program) importSummary(sum *app.ImportSummary) error {
 	if sum.Rejected > 0 {
 		fmt.Fprintf(p.stderr, "portolan: %d records were left out\n", sum.Rejected)
 	}
+	if sum.Unusable > 0 {
+		fmt.Fprintf(p.stderr, "portolan: %d stored passwords are of a form that nobody can log in with here; they were kept\n", sum.Unusable)
+	}
 	for _, f := range sum.Findings {
 		fmt.Fprintf(p.stderr, "portolan: %s: %s: %s; %s\n", f.Part, f.Where, f.What, f.Advice)
 	}
-	if len(sum.Findings) > 0 {
-		return failure(exitFailed, fmt.Errorf("the entries are loaded, and %d of the rules above are broken", len(sum.Findings)))
+	if sum.Broken > 0 {
+		return failure(exitFailed, fmt.Errorf("the entries are loaded, but %s of what overlays keep: \"portolan check\" lists all",
+			plural(sum.Broken, "entry breaks a rule", "entries break rules")))
 	}
 	return nil
 }

@@ -23,6 +23,9 @@ func newInit(p *program) *cobra.Command {
 			"Everything is put into one place and nothing that is there is replaced.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := app.ValidSuffix(o.Suffix); err != nil {
+				return failure(exitMisused, err)
+			}
 			dir, err := filepath.Abs(o.Dir)
 			if err != nil {
 				return err

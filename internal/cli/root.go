@@ -75,7 +75,6 @@ func (p *program) root() *cobra.Command {
 		SilenceUsage:       true,
 		DisableSuggestions: true,
 		DisableAutoGenTag:  true,
-		PersistentPreRun:   func(*cobra.Command, []string) { p.running = true },
 	}
 	root.SetVersionTemplate("portolan {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = false
@@ -95,7 +94,21 @@ func (p *program) root() *cobra.Command {
 		p.configured(newIndex(p)), p.configured(newPasswd(p)), p.configured(newACL(p)))
 	add("serve", p.configured(newServe(p)), p.configured(newStatus(p)), p.configured(newCheckConfig(p)))
 	add("", newVersion(p), newMan(p))
+	p.watch(root)
 	return root
+}
+
+// watch notes when a command begins: what was wrong before is wrong with the command line.
+func (p *program) watch(c *cobra.Command) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			p.running = true
+			return run(c, args)
+		}
+	}
+	for _, below := range c.Commands() {
+		p.watch(below)
+	}
 }
 
 // configured gives a command, and those beneath it, the flag --config.
