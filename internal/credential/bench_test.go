@@ -91,9 +91,3 @@ func BenchmarkCacheHitParallel(b *testing.B) {
 		}
 	})
 }
-
-func BenchmarkStrength(b *testing.B) {
-	for b.Loop() {
-		Strength("correct horse battery staple", []string{"alice", "Alice Ångström", "alice@example.org"})
-	}
-}
