@@ -75,6 +75,9 @@ func (f *Filter) item(s *schema.Schema, out *Node, n *ldap.FilterNode, subs []ld
 		}
 		out.Desc = desc
 	}
+	if out.Desc.Type == nil && n.Op != ldap.FilterExtensible {
+		return false // an empty description is one that nobody knows
+	}
 	switch t := out.Desc.Type; n.Op {
 	case ldap.FilterPresent:
 		return t != nil

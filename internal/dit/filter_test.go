@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"portolan/ber"
 	"portolan/internal/schema"
 	"portolan/ldap"
 )
@@ -101,6 +102,31 @@ func FuzzSubstringAssertion(f *testing.F) {
 			if len(p.Value) == 0 || p.Kind == ldap.SubInitial && i > 0 || p.Kind == ldap.SubFinal && i < len(pieces)-1 {
 				t.Errorf("%q: piece %d is %+v", text, i, p)
 			}
+		}
+	})
+}
+
+// FuzzFilter compiles and evaluates whatever the decoder lets through: nothing that a client can send may do harm.
+func FuzzFilter(f *testing.F) {
+	for _, text := range []string{"(&(uid=a)(!(cn=a*b*c)))", "(ou:dn:caseExactMatch:=x)", "(:1.2.840.113556.1.4.803:=1)", "(uidNumber>=5)", "(cn~=x)", "(&)"} {
+		in, err := ldap.ParseFilter(text)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(in.AppendBER(nil))
+	}
+	f.Add([]byte{0xa3, 0x05, 0x04, 0x00, 0x04, 0x01, 'x'}) // an equality match of no attribute
+	e := seal(f, alice(f))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := ber.Reader(b)
+		var in ldap.Filter
+		if ldap.DecodeFilter(&r, &in) != nil {
+			return
+		}
+		var compiled Filter
+		compiled.Compile(shapes.Schema, &in)
+		if _, err := compiled.Eval(&Candidate{Schema: shapes.Schema, Entry: e}); err != nil {
+			t.Fatal(err)
 		}
 	})
 }
