@@ -40,6 +40,7 @@ type Server struct {
 	listener net.Listener
 	sessions sync.WaitGroup
 	next     atomic.Uint64
+	hold     *holder
 }
 
 // Options say what server a test wants.
@@ -69,7 +70,8 @@ func Start(t testing.TB, o Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Directory: d, Addr: l.Addr().String(), Handler: d.Engine, listener: l}
+	s := &Server{Directory: d, Addr: l.Addr().String(), listener: l, hold: newHolder()}
+	s.Handler = s.hold.wrap(d.Engine)
 	s.Load(t, o.LDIF)
 	go s.accept()
 	t.Cleanup(func() {
@@ -82,6 +84,9 @@ func Start(t testing.TB, o Options) *Server {
 	return s
 }
 
+// limits are those of a server, but that a bind waits for nothing: dialogues look at what becomes of outstanding operations.
+var limits = session.Limits{BindGrace: -1}
+
 func (s *Server) accept() {
 	for {
 		nc, err := s.listener.Accept()
@@ -93,7 +98,7 @@ func (s *Server) accept() {
 			ID: s.next.Add(1), Listener: "ldap://" + s.Addr, Transport: op.TCP, Loopback: true,
 			Local: addrOf(nc.LocalAddr()), Remote: addrOf(nc.RemoteAddr()),
 		}
-		ss := session.New(nc, conn, &session.Config{Handler: s.Handler}, session.Options{Ended: s.sessions.Done})
+		ss := session.New(nc, conn, &session.Config{Handler: s.Handler, Limits: limits}, session.Options{Ended: s.sessions.Done})
 		go ss.Run()
 	}
 }
