@@ -172,3 +172,82 @@ func TestDiskGoesReadOnly(t *testing.T) {
 		t.Errorf("what was acknowledged before: %v", err)
 	}
 }
+
+// TestDiskFailsUnderTheServer takes the last octet of the disk away, past the floor that would have refused writes in
+// time: the storage gets a real error. The server refuses or ends with one clear line; after a restart with space
+// everything that was acknowledged is there.
+func TestDiskFailsUnderTheServer(t *testing.T) {
+	if !full() {
+		t.Skip("takes a minute and a half, most of it waiting for the storage to give up: run with PORTOLAN_CHAOS=full")
+	}
+	mount := smallDisk(t, 400)
+	s := newSite(t, filepath.Join(mount, "site"))
+	text, err := os.ReadFile(s.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := strings.Replace(string(text), "[limits]\n", "[limits]\nmin_free_bytes = 0\n", 1)
+	if without == string(text) {
+		t.Fatal("the configuration has no [limits]")
+	}
+	if err := os.WriteFile(s.config(), []byte(without), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	c, err := s.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ballast := filepath.Join(mount, "ballast")
+	f, err := os.Create(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for chunk := make([]byte, 1<<20); ; {
+		if _, err := f.Write(chunk); err != nil {
+			break
+		}
+	}
+	f.Close()
+	var acknowledged []string
+	photo := strings.Repeat("x", 64<<10)
+	until(t, "the storage fails", func(n int) bool {
+		add := goldap.NewAddRequest(person(fmt.Sprintf("p%d", n)), nil)
+		add.Attribute("objectClass", []string{"inetOrgPerson"})
+		add.Attribute("cn", []string{"P"})
+		add.Attribute("sn", []string{"P"})
+		add.Attribute("description", []string{photo})
+		if err := c.Add(add); err != nil {
+			return true
+		}
+		acknowledged = append(acknowledged, fmt.Sprintf("p%d", n))
+		return false
+	})
+	t.Logf("%d writes were acknowledged on a full disk", len(acknowledged))
+	select {
+	case <-s.ended:
+		said := strings.Split(strings.TrimSpace(s.stderr.String()), "\n")
+		if last := said[len(said)-1]; !strings.HasPrefix(last, "portolan: ") || strings.Contains(s.stderr.String(), "goroutine") {
+			t.Errorf("the server ended with: %s", s.stderr)
+		}
+	case <-time.After(5 * time.Second):
+		t.Log("the server refuses and lives on")
+		_ = s.end(syscall.SIGKILL)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	s.check()
+	s.start()
+	after, err := s.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer after.Close()
+	for _, uid := range acknowledged {
+		if _, err := after.Search(goldap.NewSearchRequest(person(uid), goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{"1.1"}, nil)); err != nil {
+			t.Errorf("%s was acknowledged: %v", uid, err)
+		}
+	}
+}
