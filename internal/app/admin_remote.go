@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"syscall"
 	"time"
 
 	"portolan/internal/client"
@@ -50,6 +51,8 @@ func Administer(ctx context.Context, c *config.Config, o AdministerOptions) (Ver
 	case err == nil:
 	case nobodyListens(err):
 		return &offline{c: c, o: o}, nil
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil, fmt.Errorf("data_dir %s is no directory, or what it lies in is none: correct data_dir, or remove the file", c.DataDir)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("the control socket %s may not be used: run this as root or as the user that the server runs as", socket)
 	default:
