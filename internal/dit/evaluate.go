@@ -99,9 +99,15 @@ func (n *Node) item(c *Candidate) (Truth, error) {
 			answer = Undefined
 		}
 	}
-	if n.Desc.Type != nil && c.Virtual != nil && n.Desc.Options == "" {
-		if t, err := n.virtual(c); err != nil || t == True {
+	if c.Virtual != nil && n.Desc.Options == "" {
+		if t, err := n.virtual(c, n.Desc.Type); err != nil || t == True {
 			return t, err
+		}
+		// An extensible match without a type looks at all attributes, the virtual ones too (RFC 4511 section 4.5.1.7.7).
+		for _, a := range n.Types {
+			if t, err := n.virtual(c, a); err != nil || t == True {
+				return t, err
+			}
 		}
 	}
 	if n.DNAttrs && c.Name != nil {
@@ -165,12 +171,12 @@ func (n *Node) largeSlot(c *Candidate, slot int) (Truth, error) {
 	return found, err
 }
 
-func (n *Node) virtual(c *Candidate) (Truth, error) {
-	if c.MayType != nil && !c.MayType(n.Desc.Type) {
+func (n *Node) virtual(c *Candidate, a *schema.AttributeType) (Truth, error) {
+	if a == nil || c.MayType != nil && !c.MayType(a) {
 		return False, nil
 	}
 	found := False
-	_, err := c.Virtual(c.Entry, n.Desc.Type, func(value []byte) bool {
+	_, err := c.Virtual(c.Entry, a, func(value []byte) bool {
 		if n.Op == ldap.FilterPresent || n.matches(c, value) {
 			found = True
 		}

@@ -71,7 +71,7 @@ func Start(t testing.TB, o Options) *Server {
 		t.Fatal(err)
 	}
 	s := &Server{Directory: d, Addr: l.Addr().String(), listener: l, hold: newHolder()}
-	s.Handler = s.hold.wrap(d.Engine)
+	s.Handler = s.hold.wrap(causes(t, d.Engine))
 	s.Load(t, o.LDIF)
 	go s.accept()
 	t.Cleanup(func() {
@@ -82,6 +82,17 @@ func Start(t testing.TB, o Options) *Server {
 		}
 	})
 	return s
+}
+
+// causes logs why an answer was other (80): the client is not told, and a test must never be in the dark.
+func causes(t testing.TB, next op.Handler) op.Handler {
+	return op.HandlerFunc(func(ctx context.Context, req *op.Request, w op.Writer) error {
+		err := next.Serve(ctx, req, w)
+		if e := ldap.AsError(err); e != nil && e.Code == ldap.Other && ctx.Err() == nil {
+			t.Logf("conn %d, message %d, %T: %v", req.Conn.ID, req.ID, req.Op, e)
+		}
+		return err
+	})
 }
 
 // limits are those of a server, but that a bind waits for nothing: dialogues look at what becomes of outstanding operations.
