@@ -98,13 +98,18 @@ func (p *program) root() *cobra.Command {
 	return root
 }
 
-// watch notes when a command begins: what was wrong before is wrong with the command line.
+// watch notes when a command begins: what was wrong before is wrong with the command line. A command that only holds
+// others shows its help, and knows no other words.
 func (p *program) watch(c *cobra.Command) {
-	if run := c.RunE; run != nil {
+	switch run := c.RunE; {
+	case run != nil:
 		c.RunE = func(c *cobra.Command, args []string) error {
 			p.running = true
 			return run(c, args)
 		}
+	case c.HasParent():
+		c.Args = cobra.NoArgs
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	}
 	for _, below := range c.Commands() {
 		p.watch(below)
