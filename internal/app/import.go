@@ -170,7 +170,11 @@ func (d *Directory) importByAdding(ctx context.Context, o ImportOptions) (*Impor
 	}, func(*importBatch) {})
 	sum.Dropped = im.dropped.Load()
 	if err != nil && sum.Entries > 0 {
-		err = fmt.Errorf("%w; %d entries before it were added and stay", err, sum.Entries)
+		stay := "1 entry before it was added and stays"
+		if sum.Entries > 1 {
+			stay = fmt.Sprintf("%d entries before it were added and stay", sum.Entries)
+		}
+		err = fmt.Errorf("%w; %s", err, stay)
 	}
 	return sum, err
 }

@@ -90,18 +90,19 @@ func (p *program) importSource(name string) (app.ImportSource, error) {
 // importSummary prints what was done; findings make the exit code 1.
 func (p *program) importSummary(sum *app.ImportSummary) error {
 	rate := float64(sum.Entries) / max(sum.Took.Seconds(), 0.001)
-	fmt.Fprintf(p.stdout, "%d entries in %s (%.0f a second)\n", sum.Entries, sum.Took.Round(time.Millisecond), rate)
+	fmt.Fprintf(p.stdout, "%s in %s (%.0f a second)\n", plural(sum.Entries, "entry", "entries"), sum.Took.Round(time.Millisecond), rate)
 	if sum.Hashed > 0 {
-		fmt.Fprintf(p.stdout, "%d clear passwords were hashed\n", sum.Hashed)
+		fmt.Fprintf(p.stdout, "%s hashed\n", plural(sum.Hashed, "clear password was", "clear passwords were"))
 	}
 	if sum.Dropped > 0 {
-		fmt.Fprintf(p.stdout, "%d values of attributes that the server computes were dropped\n", sum.Dropped)
+		fmt.Fprintf(p.stdout, "%s dropped\n", plural(sum.Dropped, "value of an attribute that the server computes was", "values of attributes that the server computes were"))
 	}
 	if sum.Rejected > 0 {
-		fmt.Fprintf(p.stderr, "portolan: %d records were left out\n", sum.Rejected)
+		fmt.Fprintf(p.stderr, "portolan: %s left out\n", plural(sum.Rejected, "record was", "records were"))
 	}
 	if sum.Unusable > 0 {
-		fmt.Fprintf(p.stderr, "portolan: %d stored passwords are of a form that nobody can log in with here; they were kept\n", sum.Unusable)
+		fmt.Fprintf(p.stderr, "portolan: %s kept\n", plural(sum.Unusable, "stored password of a form that nobody can log in with here was",
+			"stored passwords of forms that nobody can log in with here were"))
 	}
 	for _, f := range sum.Findings {
 		fmt.Fprintf(p.stderr, "portolan: %s: %s: %s; %s\n", f.Part, f.Where, f.What, f.Advice)
