@@ -22,7 +22,12 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 )
 
-const suffix = "dc=example,dc=org"
+const (
+	suffix  = "dc=example,dc=org"
+	adminDN = "cn=admin," + suffix
+	// patience is how long anything may take on the slowest machine; nothing is ever that slow unless it hangs.
+	patience = time.Minute
+)
 
 // full reports whether the long version was asked for.
 func full() bool { return os.Getenv("PORTOLAN_CHAOS") == "full" }
@@ -172,8 +177,8 @@ func (s *site) start() {
 	case <-s.stderr.ready:
 	case err := <-s.ended:
 		s.t.Fatalf("the server ended at its start: %v\n%s", err, s.stderr)
-	case <-time.After(time.Minute):
-		s.t.Fatalf("the server is not ready after a minute:\n%s", s.stderr)
+	case <-time.After(patience):
+		s.t.Fatalf("the server is not ready in time:\n%s", s.stderr)
 	}
 }
 
@@ -186,7 +191,7 @@ func (s *site) end(sig syscall.Signal) error {
 	select {
 	case err := <-s.ended:
 		return err
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		s.t.Fatalf("the server goes on a minute after %v", sig)
 		return nil
 	}
@@ -198,12 +203,30 @@ func (s *site) dial() (*goldap.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.SetTimeout(20 * time.Second)
-	if err := c.Bind("cn=admin,"+suffix, s.password); err != nil {
+	c.SetTimeout(patience)
+	if err := c.Bind(adminDN, s.password); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// mustDial is dial where the server must be well.
+func (s *site) mustDial() *goldap.Conn {
+	s.t.Helper()
+	c, err := s.dial()
+	if err != nil {
+		s.t.Fatalf("%v\n%s", err, s.stderr)
+	}
+	return c
+}
+
+// stop ends the server in order and demands that it says so with exit code 0.
+func (s *site) stop() {
+	s.t.Helper()
+	if err := s.end(syscall.SIGTERM); err != nil {
+		s.t.Errorf("the end by SIGTERM: %v\n%s", err, s.stderr)
+	}
 }
 
 // check demands that portolan check finds nothing.

@@ -38,6 +38,8 @@ func addPerson(c *goldap.Conn, uid string) error {
 	return c.Add(add)
 }
 
+func person(uid string) string { return fmt.Sprintf("uid=%s,ou=people,%s", uid, suffix) }
+
 // TestFullDisk fills the disk: writes are refused and say why, reads go on, and writes resume when there is space.
 func TestFullDisk(t *testing.T) {
 	s := newSite(t, filepath.Join(smallDisk(t, 400), "site")) // limits.min_free_bytes is 256 MiB
