@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,9 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"portolan/internal/kv/pebblekv"
+	"portolan/internal/store"
 )
 
 func TestMain(m *testing.M) {
@@ -32,6 +36,7 @@ func TestMain(m *testing.M) {
 //	code N ARGS...        run portolan and demand this exit code and one line on standard error
 //	freeports NAME...     set variables to ports that nobody listens on
 //	patch FILE OLD NEW    replace text in a file, which must be there
+//	newformat DIR         mark a store as written by a later version
 //	pasted FILE           run every indented line of a file with sh and demand success
 func TestScripts(t *testing.T) {
 	servers := &servers{running: make(map[*testscript.TestScript]*server)}
@@ -62,6 +67,7 @@ func TestScripts(t *testing.T) {
 			"freeports": freePorts,
 			"patch":     patch,
 			"pasted":    pasted,
+			"newformat": newFormat,
 		},
 	})
 }
@@ -245,6 +251,21 @@ func patch(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s does not hold %q", args[0], args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, args[1], args[2], 1)), 0o600))
+}
+
+// newFormat writes the format version of a store that is far ahead.
+func newFormat(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: newformat DIR")
+	}
+	db, err := pebblekv.Open(ts.MkAbs(args[0]), pebblekv.Options{Merger: store.Merger()})
+	ts.Check(err)
+	b := db.NewBatch()
+	ts.Check(b.Set([]byte("mformat"), binary.BigEndian.AppendUint32(nil, 4711)))
+	ts.Check(db.Apply(b))
+	ts.Check(db.Sync())
+	ts.Check(b.Close())
+	ts.Check(db.Close())
 }
 
 // pasted does what somebody does who pastes the lines of a text into a terminal. What they say goes into pasted.txt.
