@@ -46,7 +46,7 @@ func (e *Engine) find(r op.Reader, dn []byte, rights *access.Evaluator, o findOp
 				return nil, err
 			}
 			if next == "" {
-				return nil, e.noSuchObject(r, rights, matched)
+				return nil, led(hops, e.noSuchObject(r, rights, matched))
 			}
 			norm = next
 		} else {
@@ -56,7 +56,7 @@ func (e *Engine) find(r op.Reader, dn []byte, rights *access.Evaluator, o findOp
 			}
 			target := access.Target{Entry: entry, Name: name, Large: r}
 			if rights.EntryRights(&target)&access.Disclose == 0 {
-				return nil, e.noSuchObject(r, rights, parentOf(r, entry))
+				return nil, led(hops, e.noSuchObject(r, rights, parentOf(r, entry)))
 			}
 			if !entry.Alias || !o.deref {
 				return entry, nil
@@ -113,18 +113,26 @@ func aliasTarget(r op.Reader, alias *dit.Entry) (string, error) {
 }
 
 // noSuchObject is the answer about a name that is not there, with the closest ancestor that the client may know of.
-func (e *Engine) noSuchObject(r op.Reader, rights *access.Evaluator, matched *dit.Entry) error {
+func (e *Engine) noSuchObject(r op.Reader, rights *access.Evaluator, matched *dit.Entry) *ldap.Error {
 	err := ldap.Errorf(ldap.NoSuchObject, "")
 	for ; matched != nil; matched = parentOf(r, matched) {
 		name, nameErr := r.Name(matched)
 		if nameErr != nil {
-			return nameErr
+			return ldap.AsError(nameErr)
 		}
 		target := access.Target{Entry: matched, Name: name, Large: r}
 		if rights == nil || rights.EntryRights(&target)&access.Disclose != 0 {
 			err.MatchedDN = name.DN
 			break
 		}
+	}
+	return err
+}
+
+// led is the answer where aliases led to a name that is not there: the problem is the alias (RFC 4511 appendix A.2).
+func led(hops int, err *ldap.Error) *ldap.Error {
+	if hops > 0 && err.Code == ldap.NoSuchObject {
+		err.Code = ldap.AliasProblem
 	}
 	return err
 }

@@ -470,7 +470,7 @@ func (tx *writeTx) modifyDN(m *ldap.ModifyDNRequest, rdn ldap.RDN) error {
 		}
 	}
 	if m.DeleteOldRDN {
-		if err := tx.dropOldName(s, entry, rdn, d, target); err != nil {
+		if err := dropOldName(s, entry, d); err != nil {
 			return err
 		}
 	}
@@ -520,15 +520,16 @@ func (tx *writeTx) moveUnder(superior []byte, entry *dit.Entry, d *dit.Draft) er
 	return nil
 }
 
-// dropOldName removes the values of the old RDN that the new one does not have.
-func (tx *writeTx) dropOldName(s *schema.Schema, entry *dit.Entry, rdn ldap.RDN, d *dit.Draft, target *access.Target) error {
+// dropOldName removes the values of the old RDN. The new one puts back those that both have, as it writes them: a rename
+// that changes the case alone changes the value.
+func dropOldName(s *schema.Schema, entry *dit.Entry, d *dit.Draft) error {
 	old, err := ldap.ParseRDN(entry.RDN)
 	if err != nil {
 		return err
 	}
 	for _, ava := range old {
 		t := s.AttributeTypeString(ava.Type)
-		if t == nil || keeps(s, rdn, t, ava.Value) {
+		if t == nil {
 			continue
 		}
 		if err := d.Delete(s, schema.Description{Type: t}, [][]byte{ava.Value}, true); err != nil {
@@ -536,23 +537,6 @@ func (tx *writeTx) dropOldName(s *schema.Schema, entry *dit.Entry, rdn ldap.RDN,
 		}
 	}
 	return nil
-}
-
-// keeps reports whether an RDN has a value.
-func keeps(s *schema.Schema, rdn ldap.RDN, t *schema.AttributeType, value []byte) bool {
-	key, err := s.EqualityKey(t, nil, value)
-	if err != nil {
-		return false
-	}
-	for _, ava := range rdn {
-		if s.AttributeTypeString(ava.Type) != t {
-			continue
-		}
-		if k, err := s.EqualityKey(t, nil, ava.Value); err == nil && string(k) == string(key) {
-			return true
-		}
-	}
-	return false
 }
 
 var _ op.Tx = (*writeTx)(nil)

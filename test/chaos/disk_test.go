@@ -1,255 +1,334 @@
 package chaos
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	goldap "github.com/go-ldap/ldap/v3"
 )
 
-// smallDisk mounts a file system of its own for a test.
-func smallDisk(t *testing.T, megabytes int) string {
+func person(uid string) string { return fmt.Sprintf("uid=%s,ou=people,%s", uid, suffix) }
+
+// noDisk says that a test had no file system to break; ok is false where that is no failure.
+func noDisk(t *testing.T, err error) (dir string, ok bool) {
 	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0700", megabytes)); err != nil {
-		if full() {
-			t.Fatalf("no file system could be mounted (this test needs root): %v", err)
-		}
-		t.Skipf("no file system could be mounted, which needs root: %v", err)
+	if full() {
+		t.Fatalf("no file system could be mounted; this test needs root and a kernel that lets it: %v", err)
 	}
+	t.Logf("not tested: no file system could be mounted, which needs root: %v", err)
+	return "", false
+}
+
+// smallDisk mounts a file system of its own, in memory.
+func smallDisk(t *testing.T, megabytes int) (dir string, ok bool) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0700", megabytes)); err != nil {
+		return noDisk(t, err)
+	}
+	unmountAtEnd(t, dir)
+	return dir, true
+}
+
+// brittleDisk mounts an ext4 from a file, which can be made to fail.
+func brittleDisk(t *testing.T, megabytes int64) (dir string, ok bool) {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, megabytes<<20); err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	for _, args := range [][]string{{"mkfs.ext4", "-q", image}, {"mount", "-o", "loop", image, dir}} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			return noDisk(t, fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out))
+		}
+	}
+	unmountAtEnd(t, dir)
+	return dir, true
+}
+
+func unmountAtEnd(t *testing.T, dir string) {
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})
-	return dir
 }
 
-func addPerson(c *goldap.Conn, uid string) error {
-	add := goldap.NewAddRequest(person(uid), nil)
-	add.Attribute("objectClass", []string{"inetOrgPerson"})
-	add.Attribute("cn", []string{uid})
-	add.Attribute("sn", []string{uid})
-	return c.Add(add)
-}
-
-func person(uid string) string { return fmt.Sprintf("uid=%s,ou=people,%s", uid, suffix) }
-
-// TestFullDisk fills the disk: writes are refused and say why, reads go on, and writes resume when there is space.
-func TestFullDisk(t *testing.T) {
-	s := newSite(t, filepath.Join(smallDisk(t, 400), "site")) // limits.min_free_bytes is 256 MiB
-	s.start()
-	c, err := s.dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	var acknowledged []string
-	write := func(uid string) error {
-		err := addPerson(c, uid)
-		if err == nil {
-			acknowledged = append(acknowledged, uid)
-		}
-		return err
-	}
-	if err := write("before"); err != nil {
-		t.Fatal(err)
-	}
-	ballast := filepath.Join(filepath.Dir(s.dir), "ballast")
-	fill(t, ballast)
-	refused := until(t, "writes are refused", func(n int) bool {
-		err := write(fmt.Sprintf("full%d", n))
-		if err == nil {
-			return false
-		}
-		if !goldap.IsErrorWithCode(err, goldap.LDAPResultUnwillingToPerform) || !strings.Contains(err.Error(), "disk is full") {
-			t.Fatalf("a write on a full disk: %v", err)
-		}
-		return true
-	})
-	t.Logf("%d writes before the refusal", refused)
-	if _, err := c.Search(goldap.NewSearchRequest(person("before"), goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", nil, nil)); err != nil {
-		t.Errorf("a read on a full disk: %v", err)
-	}
-	if other, err := s.dial(); err != nil {
-		t.Errorf("a bind on a full disk: %v", err)
-	} else {
-		other.Close()
-	}
-	if err := os.Remove(ballast); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "writes resume", func(n int) bool { return write(fmt.Sprintf("again%d", n)) == nil })
-	if err := s.end(syscall.SIGTERM); err != nil {
-		t.Errorf("%v\n%s", err, s.stderr)
-	}
-	s.check()
-	s.start()
-	after, err := s.dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer after.Close()
-	for _, uid := range acknowledged {
-		if _, err := after.Search(goldap.NewSearchRequest(person(uid), goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", nil, nil)); err != nil {
-			t.Errorf("%s was acknowledged: %v", uid, err)
-		}
-	}
-}
-
-// fill writes until the file system is full but for a little.
-func fill(t *testing.T, path string) {
+// breakDisk makes every further access to an ext4 fail with EIO, as a disk does that was pulled out.
+func breakDisk(t *testing.T, dir string) {
 	t.Helper()
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(filepath.Dir(path), &fs); err != nil {
-		t.Fatal(err)
-	}
-	const left = 16 << 20
-	size := int64(fs.Bavail)*fs.Bsize - left
-	if size <= 0 {
-		t.Fatalf("only %d octets are free before anything was filled", int64(fs.Bavail)*fs.Bsize)
-	}
-	if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// until repeats f until it reports true, and returns how often that took. It is patient: no machine is too slow.
-func until(t *testing.T, what string, f func(n int) bool) int {
-	t.Helper()
-	begun := time.Now()
-	for n := 0; ; n++ {
-		if f(n) {
-			return n
-		}
-		if time.Since(begun) > time.Minute {
-			t.Fatalf("%s: not within a minute", what)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// TestDiskGoesReadOnly takes the disk's writability away under the server: the process ends with one clear line or
-// refuses, and after a restart everything that was acknowledged is there.
-func TestDiskGoesReadOnly(t *testing.T) {
-	mount := smallDisk(t, 1024)
-	s := newSite(t, filepath.Join(mount, "site"))
-	s.start()
-	c, err := s.dial()
+	const shutdown, withoutJournalFlush = 0x8004587d, uint32(2) // EXT4_IOC_SHUTDOWN
+	f, err := os.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := addPerson(c, "before"); err != nil {
-		t.Fatal(err)
-	}
-	c.Close()
-	// What a broken disk does to a running server is seen best from a second start: it must say what is wrong, in one line.
-	if err := s.end(syscall.SIGKILL); err == nil {
-		t.Fatal("SIGKILL ended nothing")
-	}
-	if err := syscall.Mount("", mount, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
-		t.Fatal(err)
-	}
-	out := s.run(1, "serve", "--config", s.config())
-	lines := strings.Split(strings.TrimSpace(out), "\n")
-	last := lines[len(lines)-1]
-	if !strings.HasPrefix(last, "portolan: ") || !strings.Contains(last, "data_dir") || strings.Contains(out, "goroutine") {
-		t.Errorf("the start on a read-only disk says: %s", out)
-	}
-	if err := syscall.Mount("", mount, "", syscall.MS_REMOUNT, ""); err != nil {
-		t.Fatal(err)
-	}
-	s.check()
-	s.start()
-	if c, err = s.dial(); err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := addPerson(c, "before"); !goldap.IsErrorWithCode(err, goldap.LDAPResultEntryAlreadyExists) {
-		t.Errorf("what was acknowledged before: %v", err)
+	defer f.Close()
+	how := withoutJournalFlush
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), shutdown, uintptr(unsafe.Pointer(&how))); errno != 0 {
+		t.Fatalf("the file system cannot be broken: %v", errno)
 	}
 }
 
-// TestDiskFailsUnderTheServer takes the last octet of the disk away, past the floor that would have refused writes in
-// time: the storage gets a real error. The server refuses or ends with one clear line; after a restart with space
-// everything that was acknowledged is there.
-func TestDiskFailsUnderTheServer(t *testing.T) {
-	if !full() {
-		t.Skip("takes a minute and a half, most of it waiting for the storage to give up: run with PORTOLAN_CHAOS=full")
+// repairDisk mounts a broken ext4 again, which plays back its journal.
+func repairDisk(t *testing.T, dir string) {
+	t.Helper()
+	source, err := exec.Command("findmnt", "-n", "-o", "SOURCE", dir).Output()
+	if err != nil {
+		t.Fatal(err)
 	}
-	mount := smallDisk(t, 400)
-	s := newSite(t, filepath.Join(mount, "site"))
+	device := strings.TrimSpace(string(source))
+	image, err := os.ReadFile("/sys/block/" + filepath.Base(device) + "/loop/backing_file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Unmount(dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mount", "-o", "loop", strings.TrimSpace(string(image)), dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// newSiteOn makes a directory whose data are on a disk, with a limits.min_free_bytes. They are made elsewhere first, with
+// the usual floor, for which the disk is too small.
+func newSiteOn(t *testing.T, disk, floor string) *site {
+	t.Helper()
+	s := newSite(t, t.TempDir())
+	data := filepath.Join(disk, "data")
+	if out, err := exec.Command("cp", "-a", filepath.Join(s.dir, "data"), data).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	text, err := os.ReadFile(s.config())
 	if err != nil {
 		t.Fatal(err)
 	}
-	without := strings.Replace(string(text), "[limits]\n", "[limits]\nmin_free_bytes = 0\n", 1)
-	if without == string(text) {
-		t.Fatal("the configuration has no [limits]")
+	changed := string(text)
+	for _, r := range [][2]string{
+		{"\ndata_dir = \"data\"\n", fmt.Sprintf("\ndata_dir = %q\n", data)},
+		{"\n[limits]\n", fmt.Sprintf("\n[limits]\nmin_free_bytes = %q\n", floor)},
+	} {
+		if !strings.Contains(changed, r[0]) {
+			t.Fatalf("the configuration has no %q", r[0])
+		}
+		changed = strings.Replace(changed, r[0], r[1], 1)
 	}
-	if err := os.WriteFile(s.config(), []byte(without), 0o600); err != nil {
+	if err := os.WriteFile(s.config(), []byte(changed), 0o640); err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+// ballast fills the file system of dir until so many octets are left, and returns the file.
+func ballast(t *testing.T, dir string, left int64) string {
+	t.Helper()
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "ballast")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	size := int64(fs.Bavail)*int64(fs.Bsize) - left
+	for chunk := make([]byte, 64<<10); size > 0; size -= int64(len(chunk)) {
+		if _, err := f.Write(chunk); errors.Is(err, syscall.ENOSPC) {
+			return path // the writers were quicker
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// fullDisk judges the answer that a full disk may give.
+func fullDisk(code uint16, text string) verdict {
+	if code == goldap.LDAPResultUnwillingToPerform && strings.Contains(text, "disk is full") {
+		return refused
+	}
+	return wrong
+}
+
+// TestFullDisk fills the disk under 16 writers: writes are refused and say why, reads and binds go on, and writes resume
+// by themselves when there is space.
+func TestFullDisk(t *testing.T) {
+	disk, ok := smallDisk(t, 128)
+	if !ok {
+		return
+	}
+	s := newSiteOn(t, disk, "24MiB")
 	s.start()
-	c, err := s.dial()
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := newCrew(t, s, 16, uint64(time.Now().UnixNano()))
+	x.special = fullDisk
+	x.begin(s.dial)
+	x.await(&x.acked, 100)
+	weight := ballast(t, disk, 16<<20)
+	x.await(&x.refused, 50)
+	c := s.mustDial() // a bind
 	defer c.Close()
-	ballast := filepath.Join(mount, "ballast")
-	f, err := os.Create(ballast)
-	if err != nil {
+	for range 20 {
+		r, err := c.Search(goldap.NewSearchRequest(sharedDN, goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(member=*)", []string{"cn"}, nil))
+		if err != nil || len(r.Entries) != 1 {
+			t.Fatalf("a read on a full disk: %v", err)
+		}
+	}
+	if err := os.Remove(weight); err != nil {
 		t.Fatal(err)
 	}
-	for chunk := make([]byte, 1<<20); ; {
-		if _, err := f.Write(chunk); err != nil {
-			break
+	begun := time.Now()
+	x.await(&x.acked, 100)
+	t.Logf("100 writes were taken %v after there was space; %d were refused", time.Since(begun), x.refused.Load())
+	x.finish()
+	if x.acked.Load() < 200 {
+		t.Errorf("only %d writes were acknowledged: they did not resume", x.acked.Load())
+	}
+	x.verify()
+	s.stop()
+	s.check()
+	s.start()
+	x.verify()
+}
+
+// failing judges answers while the storage fails: what was refused for want of space did not happen; of other errors
+// nobody knows.
+func failing(code uint16, text string) verdict {
+	switch code {
+	case goldap.LDAPResultUnwillingToPerform:
+		return fullDisk(code, text)
+	case goldap.LDAPResultOther, goldap.LDAPResultUnavailable:
+		return unknown
+	}
+	return wrong
+}
+
+// demise waits until the server has ended by itself and demands that it did with an error and one clear line.
+func (s *site) demise() {
+	s.t.Helper()
+	select {
+	case err := <-s.ended:
+		s.lastWords(err)
+	case <-time.After(patience):
+		s.t.Fatalf("the server neither ends nor refuses:\n%s", s.stderr)
+	}
+}
+
+func (s *site) lastWords(err error) {
+	s.t.Helper()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		s.t.Errorf("the server ended with %v, not with exit code 1", err)
+	}
+	var own []string
+	for line := range strings.SplitSeq(s.stderr.String(), "\n") {
+		if strings.HasPrefix(line, "portolan: ") && line != "portolan: ready" {
+			own = append(own, line)
+		}
+		if strings.HasPrefix(line, "goroutine ") || strings.HasPrefix(line, "panic:") {
+			s.t.Errorf("the server ended with a panic")
 		}
 	}
-	f.Close()
-	var acknowledged []string
-	photo := strings.Repeat("x", 64<<10)
-	until(t, "the storage fails", func(n int) bool {
-		add := goldap.NewAddRequest(person(fmt.Sprintf("p%d", n)), nil)
-		add.Attribute("objectClass", []string{"inetOrgPerson"})
-		add.Attribute("cn", []string{"P"})
-		add.Attribute("sn", []string{"P"})
-		add.Attribute("description", []string{photo})
-		if err := c.Add(add); err != nil {
-			return true
-		}
-		acknowledged = append(acknowledged, fmt.Sprintf("p%d", n))
-		return false
-	})
-	t.Logf("%d writes were acknowledged on a full disk", len(acknowledged))
+	if len(own) != 1 || !strings.Contains(own[0], "storage") {
+		s.t.Errorf("the last words are not one line about the storage: %q\n%s", own, s.stderr)
+	}
+}
+
+// TestNoSpace fills the disk to its last octet, with a floor too low to be of use. The server refuses writes, or ends
+// with one clear line; started again with space, it has everything that was acknowledged.
+func TestNoSpace(t *testing.T) {
+	disk, ok := smallDisk(t, 128)
+	if !ok {
+		return
+	}
+	s := newSiteOn(t, disk, "4KiB")
+	s.start()
+	x := newCrew(t, s, 16, uint64(time.Now().UnixNano()))
+	x.special, x.octets = failing, 16<<10
+	x.begin(s.dial)
+	x.await(&x.acked, 50)
+	weight := ballast(t, disk, 0)
+	x.await(&x.refused, 50)
 	select {
-	case <-s.ended:
-		said := strings.Split(strings.TrimSpace(s.stderr.String()), "\n")
-		if last := said[len(said)-1]; !strings.HasPrefix(last, "portolan: ") || strings.Contains(s.stderr.String(), "goroutine") {
-			t.Errorf("the server ended with: %s", s.stderr)
-		}
-	case <-time.After(5 * time.Second):
+	case <-x.idle:
+		s.demise()
+	default:
 		t.Log("the server refuses and lives on")
 		_ = s.end(syscall.SIGKILL)
 	}
-	if err := os.Remove(ballast); err != nil {
+	x.finish()
+	t.Logf("%d writes were acknowledged, %d refused", x.acked.Load(), x.refused.Load())
+	if err := os.Remove(weight); err != nil {
 		t.Fatal(err)
 	}
 	s.check()
 	s.start()
-	after, err := s.dial()
-	if err != nil {
+	x.verify()
+	s.stop()
+}
+
+// TestIOError takes the disk away under 16 writers: the server ends with one clear line, and started again on a disk that
+// works it has everything that was acknowledged.
+func TestIOError(t *testing.T) {
+	disk, ok := brittleDisk(t, 256)
+	if !ok {
+		return
+	}
+	s := newSiteOn(t, disk, "4KiB")
+	s.start()
+	x := newCrew(t, s, 16, uint64(time.Now().UnixNano()))
+	x.special = failing
+	x.begin(s.dial)
+	x.await(&x.acked, 200)
+	breakDisk(t, disk)
+	s.demise()
+	x.finish()
+	t.Logf("%d writes were acknowledged", x.acked.Load())
+	repairDisk(t, disk)
+	s.check()
+	s.start()
+	x.verify()
+	s.stop()
+}
+
+// TestReadOnlyDisk starts the server on a disk that cannot be written to: it says what is wrong, in one line, and leaves
+// everything as it is.
+func TestReadOnlyDisk(t *testing.T) {
+	disk, ok := smallDisk(t, 128)
+	if !ok {
+		return
+	}
+	s := newSiteOn(t, disk, "1MiB")
+	s.start()
+	x := newCrew(t, s, 4, uint64(time.Now().UnixNano()))
+	x.begin(s.dial)
+	x.await(&x.acked, 50)
+	_ = s.end(syscall.SIGKILL)
+	x.finish()
+	if err := syscall.Mount("", disk, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	defer after.Close()
-	for _, uid := range acknowledged {
-		if _, err := after.Search(goldap.NewSearchRequest(person(uid), goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{"1.1"}, nil)); err != nil {
-			t.Errorf("%s was acknowledged: %v", uid, err)
-		}
+	out := s.run(1, "serve", "--config", s.config())
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "portolan: ") || !strings.Contains(last, "data_dir") || strings.Contains(out, "goroutine") {
+		t.Errorf("the start on a read-only disk says: %s", out)
 	}
+	if err := syscall.Mount("", disk, "", syscall.MS_REMOUNT, ""); err != nil {
+		t.Fatal(err)
+	}
+	s.check()
+	s.start()
+	x.verify()
+	s.stop()
 }
