@@ -1,5 +1,6 @@
 #!/usr/bin/perl
 # Net::LDAP: root DSE, schema, paging, and writes.
+# needs: libnet-ldap-perl libio-socket-ssl-perl
 use strict;
 use warnings;
 use Net::LDAP;

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # OpenLDAP's tools over StartTLS, ldaps and ldapi.
+# needs: ldap-utils
 set -euo pipefail
 admin=(-x -D "$ADMIN" -w "$ADMINPW")
 alice=(-x -D "$ALICE" -w "$ALICEPW")

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# needs: python3-ldap
 """python-ldap: an ordinary day, with paging, schema and the exceptions that programs rely on."""
 import os
 import ldap

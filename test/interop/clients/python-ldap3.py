@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# needs: python3-ldap3
 """ldap3 reads the schema on every connection, types values by it and rejects attributes that it does not list."""
 import os
 import ssl
