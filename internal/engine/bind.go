@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 
 	"portolan/internal/credential"
@@ -30,8 +29,8 @@ func (e *Engine) bind(ctx context.Context, req *op.Request, m *ldap.BindRequest,
 }
 
 // errCredentials is the one answer to every failed authentication: who does not know the password learns nothing else.
-func errCredentials(cause string) *ldap.Error {
-	return ldap.Errorf(ldap.InvalidCredentials, "").Because(errors.New(cause))
+func errCredentials(why op.Reason) *ldap.Error {
+	return ldap.Errorf(ldap.InvalidCredentials, "").Because(why)
 }
 
 func (e *Engine) simpleBind(ctx context.Context, req *op.Request, m *ldap.BindRequest, set *Settings) error {

@@ -34,6 +34,8 @@ type Options struct {
 	Now      func() time.Time
 	Rand     io.Reader
 	Log      *slog.Logger
+	// MayWrite, where set, is asked before every write of a client; its error refuses the write.
+	MayWrite func() error
 }
 
 // Settings are what an operator may change while the server runs.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"strings"
 
 	"portolan/internal/dit"
@@ -67,7 +68,7 @@ func (e *Engine) ParseAuthzID(authzID, method string) (*op.Identity, error) {
 	if user, ok := cutPrefixFold(authzID, "u:"); ok {
 		return e.identityOfUser(user, method)
 	}
-	return nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(ldap.Errorf(ldap.ProtocolError, "%q is not an authorization identity", clip([]byte(authzID))))
+	return nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("%w: %q", op.Reason("not an authorization identity"), clip([]byte(authzID))))
 }
 
 // identityOfUser finds the one entry whose uid is user; nil where there is none or more than one.

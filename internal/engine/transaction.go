@@ -62,7 +62,11 @@ var errNoOp = ldap.Errorf(ldap.NoOperation, "")
 
 // mayWrite refuses writes to a server that takes none.
 func (e *Engine) mayWrite(req *op.Request, set *Settings) error {
-	if !set.ReadOnly {
+	switch {
+	case set.ReadOnly:
+	case e.o.MayWrite != nil:
+		return e.o.MayWrite()
+	default:
 		return nil
 	}
 	if len(set.ReadOnlyReferral) > 0 {

@@ -152,7 +152,7 @@ type Identity struct {
 	Method string
 	// Restricted marks a session that may do nothing but change its own password (draft-behera section 8.1).
 	Restricted bool
-	// Proxied is the authentication identity behind a proxied authorization, or nil.
+	// Proxied is the authentication identity behind a proxied authorization or a SASL authorization identity, or nil.
 	Proxied *Identity
 }
 

@@ -111,6 +111,13 @@ type Trace struct {
 	Seq      uint64 // journal sequence of a write
 }
 
+// Reason is why an authentication or an authorization was refused, for the operator's logs: it stands as the Cause of an
+// *ldap.Error, or in its chain, and the client never sees it. It is a constant of the program, such as "wrong password";
+// nothing that a client sent may be in it.
+type Reason string
+
+func (r Reason) Error() string { return string(r) }
+
 // SearchPlan is what controls ask of a search. The engine reads it after every control's Around was entered.
 type SearchPlan struct {
 	// Filter is the compiled filter of the request; the engine fills it in before the controls run.

@@ -63,9 +63,14 @@ func (x *external) Step(_ context.Context, req *op.Request, creds []byte) ([]byt
 			return nil, nil, err
 		}
 		if asked == nil || asked.Name.Norm != who.Name.Norm && !who.Admin {
-			return nil, nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("%s may not act as %q", who.Name.DN, authz))
+			return nil, nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("%w: %s as %q", op.Reason("may not act as another"), who.Name.DN, authz))
 		}
-		return nil, asked, nil
+		if asked.Name.Norm == who.Name.Norm {
+			return nil, who, nil
+		}
+		proxied := *asked
+		proxied.Proxied = who
+		return nil, &proxied, nil
 	}
 	return nil, who, nil
 }
@@ -85,7 +90,7 @@ func (x *external) authenticated(c *op.Conn) (*op.Identity, error) {
 	subject := c.TLS().VerifiedChains[0][0].Subject.ToRDNSequence().String()
 	who, err := x.ids.IdentifyDN(strings.TrimSpace(subject), "EXTERNAL")
 	if err != nil || who == nil {
-		return nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("no entry for the certificate of %q: %v", subject, err))
+		return nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("%w: %q: %v", op.Reason("no entry for the certificate"), subject, err))
 	}
 	return who, nil
 }

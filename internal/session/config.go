@@ -101,6 +101,9 @@ type Config struct {
 	Stats *Stats
 	// OnOpen, where set, is told of every session before it reads anything.
 	OnOpen func(c *op.Conn)
+	// OnStartTLS, where set, is told of every StartTLS request when it is over: refused is nil where TLS is on, else why it
+	// was refused or failed. It must not block.
+	OnStartTLS func(c *op.Conn, refused error)
 	// OnClose, where set, is told of every session's end, once, after its last operation.
 	OnClose func(c *op.Conn, reason string)
 }

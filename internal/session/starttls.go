@@ -1,6 +1,8 @@
 package session
 
 import (
+	"errors"
+
 	"portolan/internal/op"
 	"portolan/ldap"
 )
@@ -12,7 +14,9 @@ func (s *Session) startTLS(t *task, q *ldap.ExtendedRequest) verdict {
 		// Whatever came after the request was not sent by a client that waits for the answer, and could pass for
 		// something that came under TLS.
 		s.stats.injections.Add(1)
-		s.disconnect(t, ldap.Errorf(ldap.ProtocolError, "octets followed the StartTLS request before its answer (RFC 4511 section 4.14.1)"))
+		e := ldap.Errorf(ldap.ProtocolError, "octets followed the StartTLS request before its answer (RFC 4511 section 4.14.1)")
+		s.tellStartTLS(e)
+		s.disconnect(t, e)
 		return over
 	}
 	if refused == nil && !s.quiesce() {
@@ -20,6 +24,7 @@ func (s *Session) startTLS(t *task, q *ldap.ExtendedRequest) verdict {
 	}
 	t.req.Reply.Name = oidStartTLS
 	if refused != nil {
+		s.tellStartTLS(refused)
 		return s.refuse(t, refused)
 	}
 	if v := s.concluded(t, t.respond(now)); v != goOn {
@@ -30,11 +35,21 @@ func (s *Session) startTLS(t *task, q *ldap.ExtendedRequest) verdict {
 		return over
 	}
 	if !s.handshake(s.nc) {
+		s.tellStartTLS(errHandshake)
 		return over
 	}
 	s.stats.startTLS.Add(1)
 	s.resetAfterTLS()
+	s.tellStartTLS(nil)
 	return goOn
+}
+
+var errHandshake = errors.New("the TLS handshake failed")
+
+func (s *Session) tellStartTLS(refused error) {
+	if s.cfg.OnStartTLS != nil {
+		s.cfg.OnStartTLS(s.conn, refused)
+	}
 }
 
 func (s *Session) mayStartTLS(t *task, q *ldap.ExtendedRequest) *ldap.Error {

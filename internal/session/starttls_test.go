@@ -73,6 +73,8 @@ func (c *client) secure() {
 
 func TestStartTLS(t *testing.T) {
 	cfg := withTLS(testConfig(newScript()))
+	var told []error
+	cfg.OnStartTLS = func(_ *op.Conn, refused error) { told = append(told, refused) }
 	c := connect(t, cfg)
 	c.send(bind(1, "cn=a", "secret"), search(2, "who"), search(3, "state"), search(4, "tls"))
 	c.expect("1 bind 0", "2 done 0 cn=a", "3 done 0 new", "4 done 0 false")
@@ -97,6 +99,10 @@ func TestStartTLS(t *testing.T) {
 	}
 	c.session.Shutdown()
 	c.expect("0 extended 52 ...", gone)
+	c.finished()
+	if len(told) != 2 || told[0] != nil || ldap.CodeOf(told[1]) != ldap.OperationsError {
+		t.Errorf("told of %v, want one success and one refusal", told)
+	}
 }
 
 func TestStartTLSRefused(t *testing.T) {
