@@ -188,7 +188,7 @@ type backupArgs struct {
 // wireControl adds the verbs to the engine of a server that is being started.
 func (s *Server) wireControl() {
 	a := &Admin{d: s.Directory, version: s.o.Version, live: s.state}
-	s.Engine.Wire(a.controlVerbs(), nil)
+	s.Engine.Wire(nil, a.controlVerbs(), nil)
 }
 
 // remote asks a running server.

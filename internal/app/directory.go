@@ -36,8 +36,8 @@ type Directory struct {
 	Engine   *engine.Engine
 	Log      *slog.Logger
 	hashing  *credential.Pool
-	lists    engine.Options
 	overlays []op.Overlay
+	stop     func() // ends what overlays do in the background
 
 	setting sync.Mutex // held while settings are made and set
 	version uint64     // of the access policy and the password parameters
@@ -188,12 +188,21 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	if err != nil {
 		return err
 	}
-	d.lists = engine.Options{
-		Store: d.Store, Overlays: d.overlays, Controls: controls(d.Config),
+	lists := engine.Options{
+		Store: d.Store, Overlays: d.overlays, Suffixes: d.Config.Directory.AllSuffixes(),
 		Hashing: d.hashing, Verified: verified, Now: time.Now, Rand: rand.Reader, Log: o.Log,
 	}
-	d.Engine = engine.New(d.lists, settings)
-	d.Engine.Wire(extended(d.Engine, d.lists), mechanisms(d.Engine))
+	d.Engine = engine.New(lists, settings)
+	ports := &op.Ports{
+		Directory: d.Engine.Directory(), Journal: d.Engine.Journal(), State: d.Store.State(),
+		Now: lists.Now, Rand: lists.Rand, Log: d.Log,
+	}
+	d.Engine.Wire(controls(d.Config, ports), extended(d.Engine, ports), mechanisms(d.Engine))
+	for _, t := range trees(d.Config, ports) {
+		if err := d.Engine.AddTree(t); err != nil {
+			return err
+		}
+	}
 	subschema, err := engine.Subschema(d.Schema)
 	if err != nil {
 		return err
@@ -207,7 +216,11 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 		info.Extensions = []string{startTLS}
 	}
 	d.Engine.AddSpecial(d.Engine.RootDSE(info))
-	return nil
+	if o.ReadOnly {
+		return nil
+	}
+	d.stop, err = d.Engine.Open(ports)
+	return err
 }
 
 // settings makes what can be changed while the server runs.
@@ -309,5 +322,8 @@ func (d *Directory) SetAdminPassword(password []byte) error {
 func (d *Directory) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	if d.stop != nil {
+		d.stop()
+	}
 	return errors.Join(d.hashing.Close(ctx), d.Store.Close())
 }

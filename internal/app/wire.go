@@ -25,17 +25,17 @@ var overlays = []overlay{
 }
 
 // controls wrap an operation in this order, the first outermost.
-func controls(c *config.Config) []op.Control {
+func controls(c *config.Config, _ *op.Ports) []op.Control {
 	return []op.Control{
 		control.Paged(c.Limits.MaxCursors),
 	}
 }
 
 // extended are the extended operations but StartTLS, which is the session's.
-func extended(e *engine.Engine, o engine.Options) []op.Extended {
+func extended(e *engine.Engine, p *op.Ports) []op.Extended {
 	return []op.Extended{
 		extop.WhoAmI(),
-		extop.PasswordModify(e, o.Rand),
+		extop.PasswordModify(e, p.Rand),
 	}
 }
 
@@ -44,6 +44,11 @@ func mechanisms(e *engine.Engine) []op.Mechanism {
 	return []op.Mechanism{
 		sasl.External(e, os.Geteuid()),
 	}
+}
+
+// trees are the parts of the directory that are computed.
+func trees(*config.Config, *op.Ports) []op.Tree {
+	return nil
 }
 
 // features are what supportedFeatures lists.

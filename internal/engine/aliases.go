@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"portolan/internal/dit"
-	"portolan/internal/store"
 	"portolan/ldap"
 )
 
@@ -131,71 +130,4 @@ func (w *aliasWalk) first(id dit.ID) bool {
 		w.seen = &dit.IDSet{}
 	}
 	return w.seen.CheckedAdd(uint64(id))
-}
-
-// inChain decides the transitive rule for one entry: is the entry's attribute, followed through the directory, leading to
-// the asserted name?
-func (s *search) inChain(entry *dit.Entry, n *dit.Node) (dit.Truth, error) {
-	set, confidence, err := s.planInChain(n)
-	if err != nil || confidence == dit.All {
-		return dit.Undefined, err
-	}
-	if set.Contains(uint64(entry.ID)) {
-		return dit.True, nil
-	}
-	return dit.False, nil
-}
-
-// planInChain returns all entries from which the asserted name is reached over values of the attribute, following the
-// equality index backwards. Steps over entries whose attribute the searcher may not search do not count.
-func (s *search) planInChain(n *dit.Node) (*dit.IDSet, dit.Confidence, error) {
-	t := n.Desc.Type
-	if t == nil || t.Equality == nil {
-		return nil, dit.All, nil
-	}
-	if view := s.views.of(t); view != nil && view.Match != nil {
-		return view.Match(s.view, n, s.see)
-	}
-	reached := &dit.IDSet{}
-	todo := [][]byte{n.Key}
-	for len(todo) > 0 {
-		key := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		set, err := s.view.Equal(t, key)
-		if err != nil {
-			return nil, dit.All, s.notIndexed(err)
-		}
-		for it := set.Iterator(); it.HasNext(); {
-			id := it.Next()
-			if reached.Contains(id) {
-				continue
-			}
-			e, err := s.view.Get(dit.ID(id))
-			if err != nil {
-				return nil, dit.All, err
-			}
-			if e == nil || !s.see(e, t) {
-				continue
-			}
-			reached.Add(id)
-			name, err := s.view.Name(e)
-			if err != nil {
-				return nil, dit.All, err
-			}
-			next, err := t.Equality.ValueKey(s.schema, nil, []byte(name.Norm))
-			if err != nil {
-				return nil, dit.All, err
-			}
-			todo = append(todo, next)
-		}
-	}
-	return reached, dit.Exact, nil
-}
-
-// notIndexed makes an in-chain search over an attribute without an equality index a clear refusal.
-func (s *search) notIndexed(err error) error {
-	if err == store.ErrNotIndexed {
-		return ldap.Errorf(ldap.UnwillingToPerform, "the in-chain rule needs an equality index on the attribute")
-	}
-	return err
 }

@@ -62,16 +62,13 @@ func (e *Engine) Authenticate(ctx context.Context, req *op.Request, norm string,
 	set := e.Settings()
 	view := e.o.Store.View()
 	defer view.Close()
-	var (
-		outcome = op.BindOutcome{Password: password}
-		values  [][]byte
-		refusal error
-	)
+	outcome := op.BindOutcome{Password: password, Reader: view, Index: -1}
+	var refusal error
 	if norm == set.Admin.Norm {
 		outcome.Name = set.Admin
 		outcome.Identity = &op.Identity{Name: set.Admin, Admin: true, Method: method}
 		if set.AdminStored != nil {
-			values = [][]byte{set.AdminStored}
+			outcome.Stored = [][]byte{set.AdminStored}
 		}
 	} else {
 		entry, _, err := view.Lookup(norm)
@@ -84,37 +81,69 @@ func (e *Engine) Authenticate(ctx context.Context, req *op.Request, norm string,
 			}
 			outcome.Entry = entry
 			outcome.Identity = &op.Identity{Name: outcome.Name, Entry: entry.ID, UUID: entry.UUID, Method: method}
-			values = passwordsOf(view, entry)
+			outcome.Stored = passwordsOf(view, entry)
 			refusal = mayBind(view.Schema(), entry, req.Conn)
 		}
 	}
-	index, err := e.verify(ctx, req, set, uuidOf(outcome.Entry), values, password)
-	switch {
-	case err != nil:
-		return nil, err
-	case index < 0 && outcome.Identity == nil:
-		outcome.Err = errCredentials("no such entry")
-	case index < 0 && len(values) == 0:
-		outcome.Err = errCredentials("the entry has no password")
-	case index < 0:
-		outcome.Err = errCredentials("wrong password")
-	case refusal != nil:
-		outcome.Err = refusal
-	}
+	own := len(outcome.Stored)
 	for i := range e.o.Overlays {
-		if hook := e.o.Overlays[i].Bind; hook != nil {
+		if hook := e.o.Overlays[i].Attempt; hook != nil {
 			if err := hook(ctx, req, &outcome); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if outcome.Err != nil {
-		return nil, outcome.Err
+	if err := e.check(ctx, req, set, &outcome, refusal); err != nil {
+		return nil, err
 	}
-	if outcome.Entry != nil {
-		e.rehash(req, set, outcome.Entry, values[index], password)
+	if err := e.bound(ctx, req, &outcome); err != nil {
+		return nil, err
+	}
+	if outcome.Entry != nil && outcome.Index >= 0 && outcome.Index < own {
+		e.rehash(req, set, outcome.Entry, outcome.Stored[outcome.Index], outcome.Password)
 	}
 	return outcome.Identity, nil
+}
+
+// check compares the credentials of a bind. Its error is one of the server; what is wrong with the credentials is in the
+// outcome.
+func (e *Engine) check(ctx context.Context, req *op.Request, set *Settings, b *op.BindOutcome, refusal error) error {
+	if b.Proved != "" && b.Identity != nil {
+		b.Err = refusal
+		return nil
+	}
+	var err error
+	if b.Index, err = e.verify(ctx, req, set, uuidOf(b.Entry), b.Stored, b.Password); err != nil {
+		return err
+	}
+	b.Wrong = b.Index < 0
+	switch {
+	case !b.Wrong:
+		b.Err = refusal
+	case b.Identity == nil:
+		b.Err = errCredentials("no such entry")
+	case len(b.Stored) == 0:
+		b.Err = errCredentials("the entry has no password")
+	default:
+		b.Err = errCredentials("wrong password")
+	}
+	return nil
+}
+
+// bound shows the outcome of a bind to the overlays and returns what the client is told.
+func (e *Engine) bound(ctx context.Context, req *op.Request, b *op.BindOutcome) error {
+	for i := range e.o.Overlays {
+		if hook := e.o.Overlays[i].Bind; hook != nil {
+			failed := b.Err
+			if err := hook(ctx, req, b); err != nil {
+				return err
+			}
+			if failed != nil && b.Err == nil {
+				b.Err = failed // no hook makes a failed bind succeed
+			}
+		}
+	}
+	return b.Err
 }
 
 // uuidOf is the identity under which verified passwords are remembered; the admin's is zero.
@@ -173,6 +202,15 @@ func (e *Engine) verify(ctx context.Context, req *op.Request, set *Settings, uui
 			return i, nil
 		}
 	}
+	index, err := e.verifyUncached(ctx, req, set, values, password)
+	if err == nil && index >= 0 {
+		e.o.Verified.Add(uuid, values[index], set.PolicyVersion, password)
+	}
+	return index, err
+}
+
+// verifyUncached is verify without what is remembered.
+func (e *Engine) verifyUncached(ctx context.Context, req *op.Request, set *Settings, values [][]byte, password []byte) (int, error) {
 	ctx = req.Detach(ctx)
 	var result credential.Result
 	job := credential.Job{Class: credential.Normal, Source: sourceOf(req.Conn)}
@@ -183,10 +221,7 @@ func (e *Engine) verify(ctx context.Context, req *op.Request, set *Settings, uui
 		return -1, ldap.Errorf(ldap.Busy, "too many passwords are being checked: try again later").Because(err)
 	}
 	if result.Err != nil {
-		e.o.Log.Warn("a stored password cannot be read", "uuid", uuid, "error", result.Err)
-	}
-	if result.OK() {
-		e.o.Verified.Add(uuid, values[result.Index], set.PolicyVersion, password)
+		e.o.Log.Warn("a stored password cannot be read", "error", result.Err)
 	}
 	return result.Index, nil
 }
@@ -274,16 +309,15 @@ func (e *Engine) admit(ctx context.Context, req *op.Request, who *op.Identity) e
 	if entry == nil {
 		return errCredentials("the entry is gone")
 	}
-	outcome := op.BindOutcome{Entry: entry, Name: who.Name, Identity: who, Err: mayBind(view.Schema(), entry, req.Conn)}
-	for i := range e.o.Overlays {
-		if hook := e.o.Overlays[i].Bind; hook != nil {
-			if err := hook(ctx, req, &outcome); err != nil {
-				return err
-			}
-		}
+	outcome := op.BindOutcome{
+		Entry: entry, Name: who.Name, Reader: view, Identity: who, Proved: who.Method, Index: -1,
+		Err: mayBind(view.Schema(), entry, req.Conn),
+	}
+	if err := e.bound(ctx, req, &outcome); err != nil {
+		return err
 	}
 	*who = *outcome.Identity
-	return outcome.Err
+	return nil
 }
 
 // Identify returns the identity of an entry, for mechanisms and authorization identities; nil where there is none.

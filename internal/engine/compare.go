@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 
 	"portolan/internal/access"
 	"portolan/internal/dit"
@@ -32,8 +33,12 @@ func (e *Engine) compare(req *op.Request, m *ldap.CompareRequest, set *Settings)
 		if name, err = s.view.Name(entry); err != nil {
 			return err
 		}
-		s.target = access.Target{Entry: entry, Name: name, Large: s.view}
-		s.slots = s.rights.Slots(&s.target)
+		s.lookAt(entry, name)
+	}
+	for _, f := range req.Search.Before {
+		if err := f(s.r, entry, name); err != nil {
+			return err
+		}
 	}
 	found, present := false, false
 	match, err := s.equals(desc.Type, m.Value)
@@ -78,12 +83,31 @@ func (s *search) comparand(req *op.Request, m *ldap.CompareRequest) (*dit.Entry,
 		return nil, err
 	}
 	if special := s.e.special[norm]; special != nil && (special.Open || !req.Identity.IsAnonymous()) {
-		entry, err := special.entry(s.schema, req.Conn)
-		s.target = access.Target{Entry: entry, Name: dit.Name{DN: special.DN, Norm: special.Norm}}
-		s.slots = &access.SlotRights{All: true}
+		entry, err := special.entry(s.e.shapes(s.schema), req.Conn)
+		if err == nil {
+			s.lookAtOpen(entry, dit.Name{DN: special.DN, Norm: special.Norm})
+		}
 		return entry, err
 	}
+	if t := s.e.treeOf(norm); t != nil {
+		return s.inTree(t, norm)
+	}
 	return s.e.find(s.view, m.Entry, s.rights, findOptions{manage: req.Search.ManageDsaIT})
+}
+
+// inTree finds the entry of a compare in a tree.
+func (s *search) inTree(t *tree, norm string) (entry *dit.Entry, err error) {
+	ts := &treeSearch{search: s, t: t, shapes: s.e.shapes(s.schema)}
+	s.views = noViews
+	err = t.Each(context.Background(), &op.TreeQuery{Base: norm, Scope: ldap.ScopeBase, Conn: s.req.Conn}, func(te *op.TreeEntry) error {
+		var err error
+		entry, _, err = ts.turnTo(te)
+		return err
+	})
+	if err == nil && (entry == nil || s.slots.Entry&access.Disclose == 0) {
+		return nil, ldap.Errorf(ldap.NoSuchObject, "")
+	}
+	return entry, err
 }
 
 // equals returns the comparison with an assertion value.

@@ -57,7 +57,7 @@ func runControls(ctx context.Context, req *op.Request, list []attached, perform 
 // SupportedControls returns what supportedControl of the root DSE lists.
 func (e *Engine) SupportedControls() []string {
 	var out []string
-	for _, c := range e.o.Controls {
+	for _, c := range e.controlList {
 		if !c.Unadvertised {
 			out = append(out, c.OID)
 		}

@@ -27,7 +27,7 @@ import (
 type Options struct {
 	Store    *store.Store
 	Overlays []op.Overlay
-	Controls []op.Control
+	Suffixes []string // as they were configured
 	// Hashing runs password hashes, Verified remembers passwords that were right.
 	Hashing  *credential.Pool
 	Verified *credential.Cache
@@ -76,15 +76,17 @@ type Engine struct {
 	o        Options
 	settings atomic.Pointer[Settings]
 
-	controls   map[string]*control
-	extended   map[string]*op.Extended
-	verbs      []op.Extended // in the order of the list
-	mechanisms map[string]*op.Mechanism
-	sasl       []op.Mechanism
-	special    map[string]*Special
-	viewTable  atomic.Pointer[viewSet]
-	members    membership
-	searches   searchPool
+	controls    map[string]*control
+	controlList []op.Control
+	extended    map[string]*op.Extended
+	verbs       []op.Extended // in the order of the list
+	mechanisms  map[string]*op.Mechanism
+	sasl        []op.Mechanism
+	special     map[string]*Special
+	trees       []*tree
+	viewTable   atomic.Pointer[viewSet]
+	members     membership
+	searches    searchPool
 }
 
 // control is a wired control with its place in the running order.
@@ -102,17 +104,18 @@ func New(o Options, s *Settings) *Engine {
 		mechanisms: make(map[string]*op.Mechanism),
 		special:    make(map[string]*Special),
 	}
-	for i := range o.Controls {
-		e.controls[o.Controls[i].OID] = &control{Control: o.Controls[i], order: i}
-	}
 	e.viewTable.Store(newViewSet(e, o.Overlays))
 	e.members.init(o.Store)
 	e.settings.Store(s)
 	return e
 }
 
-// Wire adds the extensions that need the engine itself; only before it serves.
-func (e *Engine) Wire(verbs []op.Extended, sasl []op.Mechanism) {
+// Wire adds the extensions that need the engine itself, each kind in its running order; only before it serves.
+func (e *Engine) Wire(controls []op.Control, verbs []op.Extended, sasl []op.Mechanism) {
+	for i := range controls {
+		e.controlList = append(e.controlList, controls[i])
+		e.controls[controls[i].OID] = &control{Control: controls[i], order: i}
+	}
 	for i := range verbs {
 		e.verbs = append(e.verbs, verbs[i])
 		e.extended[verbs[i].OID] = &verbs[i]
@@ -190,14 +193,8 @@ func (e *Engine) perform(ctx context.Context, req *op.Request, w op.Writer, set 
 		return e.bind(ctx, req, m, set)
 	case *ldap.CompareRequest:
 		return e.compare(req, m, set)
-	case *ldap.ModifyRequest:
-		return e.modify(ctx, req, m, set)
-	case *ldap.AddRequest:
-		return e.add(ctx, req, m, set)
-	case *ldap.DelRequest:
-		return e.delete(ctx, req, m, set)
-	case *ldap.ModifyDNRequest:
-		return e.modifyDN(ctx, req, m, set)
+	case *ldap.ModifyRequest, *ldap.AddRequest, *ldap.DelRequest, *ldap.ModifyDNRequest:
+		return e.write(ctx, req, set)
 	case *ldap.ExtendedRequest:
 		return e.extend(ctx, req, m, w)
 	}

@@ -44,19 +44,20 @@ func isPassword(s *schema.Schema, desc []byte) bool {
 }
 
 // prepare does step 0 of a modify: everything that takes long or draws random numbers.
-func (e *Engine) prepare(ctx context.Context, req *op.Request, set *Settings, entry *dit.Entry, mods []ldap.Mod) (*prepared, error) {
+func (e *Engine) prepare(ctx context.Context, req *op.Request, set *Settings, dn []byte, entry *dit.Entry, mods []ldap.Mod) (*prepared, error) {
 	p := &prepared{mods: mods}
 	s := e.Schema()
 	if !changesPassword(s, mods) {
 		return p, nil
 	}
+	view := e.o.Store.View()
+	defer view.Close()
 	var stored [][]byte
 	if entry != nil {
 		p.seq = entry.Seq
-		view := e.o.Store.View()
 		stored = passwordsOf(view, entry)
-		view.Close()
 	}
+	change := passwordChange{e: e, req: req, set: set, view: view, dn: dn, entry: entry, mods: mods, stored: stored}
 	p.mods = make([]ldap.Mod, len(mods))
 	copy(p.mods, mods)
 	for i := range p.mods {
@@ -69,8 +70,9 @@ func (e *Engine) prepare(ctx context.Context, req *op.Request, set *Settings, en
 			var err error
 			if m.Op == ldap.ModDelete {
 				values[n], err = e.matchStored(ctx, req, set, uuidOf(entry), stored, v)
+				change.offered(v, values[n])
 			} else {
-				values[n], err = e.hash(ctx, req, set, v)
+				values[n], err = change.admit(ctx, v)
 			}
 			if err != nil {
 				return nil, err
@@ -81,11 +83,34 @@ func (e *Engine) prepare(ctx context.Context, req *op.Request, set *Settings, en
 	return p, nil
 }
 
-// hash returns the stored form of a new password. A value that is hashed already is taken from those only who manage
+// passwordChange is a request that gives an entry new passwords, in the eyes of the overlays.
+type passwordChange struct {
+	e      *Engine
+	req    *op.Request
+	set    *Settings
+	view   *store.View
+	dn     []byte
+	entry  *dit.Entry
+	mods   []ldap.Mod
+	stored [][]byte
+
+	old   []byte // the value to be deleted that the request named last
+	right bool
+}
+
+// offered notes that the request names an old password, and what it stands for.
+func (p *passwordChange) offered(value, stored []byte) {
+	p.old, p.right = value, false
+	for _, s := range p.stored {
+		p.right = p.right || bytes.Equal(s, stored)
+	}
+}
+
+// admit returns the stored form of a new password. A value that is hashed already is taken from those only who manage
 // passwords: anybody else could smuggle one past the password policy.
-func (e *Engine) hash(ctx context.Context, req *op.Request, set *Settings, password []byte) ([]byte, error) {
+func (p *passwordChange) admit(ctx context.Context, password []byte) ([]byte, error) {
 	if credential.IsHashed(password) {
-		if !req.Identity.Admin {
+		if !p.req.Identity.Admin {
 			return nil, ldap.Errorf(ldap.ConstraintViolation, "userPassword: send the new password itself, over TLS; hashed values are taken from the administrator only")
 		}
 		if _, err := credential.Parse(password); err != nil {
@@ -96,6 +121,77 @@ func (e *Engine) hash(ctx context.Context, req *op.Request, set *Settings, passw
 	if len(password) == 0 {
 		return nil, ldap.Errorf(ldap.ConstraintViolation, "userPassword: the new password is empty")
 	}
+	if err := p.ask(ctx, password); err != nil {
+		return nil, err
+	}
+	return p.e.hashed(ctx, p.req, p.set, password)
+}
+
+// ask shows a new password to the overlays.
+func (p *passwordChange) ask(ctx context.Context, password []byte) error {
+	var shown *op.NewPassword
+	for i := range p.e.o.Overlays {
+		hook := p.e.o.Overlays[i].Password
+		if hook == nil {
+			continue
+		}
+		if shown == nil {
+			name, err := p.name()
+			if err != nil {
+				return err
+			}
+			shown = &op.NewPassword{
+				Reader: p.view, Entry: p.entry, Name: name, Attribute: p.attribute, Password: password,
+				Old: p.old, OldRight: p.right, Stored: p.stored, ByAdmin: p.req.Identity.Admin,
+				Self: p.entry != nil && p.req.Identity.Entry == p.entry.ID,
+				Verify: func(ctx context.Context, hashed [][]byte) (int, error) {
+					return p.e.verifyUncached(ctx, p.req, p.set, hashed, password)
+				},
+			}
+		}
+		if err := hook(ctx, p.req, shown); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *passwordChange) name() (dit.Name, error) {
+	if p.entry != nil {
+		return p.view.Name(p.entry)
+	}
+	return p.e.NormalizeName(string(p.dn))
+}
+
+// attribute gives the values of an attribute of the entry, those that the request adds included: an add has no others.
+func (p *passwordChange) attribute(t *schema.AttributeType) [][]byte {
+	want := schema.Description{Type: t}
+	var out [][]byte
+	if p.entry != nil {
+		for slot, d := range p.entry.Shape().Slots {
+			if !want.Contains(d) {
+				continue
+			}
+			for v := p.entry.Values(slot); ; {
+				value, ok := v.Next()
+				if !ok {
+					break
+				}
+				out = append(out, value)
+			}
+		}
+	}
+	for i := range p.mods {
+		m := &p.mods[i]
+		if d, err := p.e.Schema().Describe(m.Attribute.Type); err == nil && d.Type != nil && want.Contains(d) && m.Op != ldap.ModDelete {
+			out = append(out, m.Attribute.Values...)
+		}
+	}
+	return out
+}
+
+// hashed returns the stored form of a password, made in the hashing pool.
+func (e *Engine) hashed(ctx context.Context, req *op.Request, set *Settings, password []byte) ([]byte, error) {
 	var out []byte
 	var hashErr error
 	job := credential.Job{Class: credential.Normal, Source: sourceOf(req.Conn)}

@@ -9,7 +9,6 @@ import (
 	"portolan/internal/access"
 	"portolan/internal/dit"
 	"portolan/internal/op"
-	"portolan/internal/schema"
 	"portolan/internal/store"
 	"portolan/ldap"
 )
@@ -20,25 +19,17 @@ type searchPool struct{ pool sync.Pool }
 // search is the state of one search. It is pooled: everything in it is valid for one operation only, but for memory that
 // is worth keeping.
 type search struct {
-	e      *Engine
-	req    *op.Request
-	m      *ldap.SearchRequest
-	w      op.Writer
-	set    *Settings
-	view   *store.View
-	schema *schema.Schema
-	views  *viewSet
-	rights *access.Evaluator
+	sight
+	m    *ldap.SearchRequest
+	w    op.Writer
+	view *store.View
 
 	filter    dit.Filter
 	selection selection
-	candidate dit.Candidate
-	target    access.Target
-	slots     *access.SlotRights
 	deadline  time.Time
-	see       op.Visible
 
 	checked int // candidates since the clock was looked at
+	order   *ordering
 }
 
 func (p *searchPool) get() *search {
@@ -49,8 +40,8 @@ func (p *searchPool) get() *search {
 }
 
 func (p *searchPool) put(s *search) {
-	s.req, s.m, s.w, s.set, s.view, s.rights, s.slots, s.see = nil, nil, nil, nil, nil, nil, nil, nil
-	s.candidate.Entry, s.target = nil, access.Target{}
+	s.shut()
+	s.m, s.w, s.view, s.order = nil, nil, nil, nil
 	p.pool.Put(s)
 }
 
@@ -60,35 +51,60 @@ func (e *Engine) search(ctx context.Context, req *op.Request, m *ldap.SearchRequ
 	defer e.searches.put(s)
 	s.begin(e, req, m, w, set)
 	defer s.view.Close()
-	if special := e.special[string(m.Base)]; special != nil || len(e.special) > 0 {
-		done, err := s.special(ctx)
-		if done {
-			return err
-		}
+	if done, err := s.special(ctx); done {
+		return err
 	}
 	base, err := s.base()
 	if err != nil {
 		return err
 	}
 	req.Search.Filter = &s.filter
-	switch {
-	case base == nil && m.Scope == ldap.ScopeBase:
+	if base == nil && m.Scope == ldap.ScopeBase {
 		return s.noBase(nil)
-	case m.Scope == ldap.ScopeBase:
-		req.Trace.Plan = "base"
-		_, err = s.offer(ctx, base, true)
+	}
+	if err := s.before(base); err != nil {
 		return err
 	}
-	return s.subtree(ctx, base)
+	if req.Search.From != nil {
+		return s.sendFrom(ctx, base)
+	}
+	if req.Search.Order != nil {
+		s.order = &ordering{}
+	}
+	if m.Scope == ldap.ScopeBase {
+		req.Trace.Plan = "base"
+		_, err = s.offer(ctx, base, true)
+	} else {
+		err = s.subtree(ctx, base)
+	}
+	if err != nil || s.order == nil {
+		return err
+	}
+	return s.sendOrdered(ctx)
+}
+
+// before shows the base object to the controls that want to see it first.
+func (s *search) before(base *dit.Entry) error {
+	if base == nil || len(s.req.Search.Before) == 0 {
+		return nil
+	}
+	name, err := s.view.Name(base)
+	if err != nil {
+		return err
+	}
+	for _, f := range s.req.Search.Before {
+		if err := f(s.view, base, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // begin fills in what every search needs.
 func (s *search) begin(e *Engine, req *op.Request, m *ldap.SearchRequest, w op.Writer, set *Settings) {
-	s.e, s.req, s.m, s.w, s.set = e, req, m, w, set
+	s.m, s.w = m, w
 	s.view = e.o.Store.View()
-	s.schema = s.view.Schema()
-	s.views = e.views(s.schema)
-	s.rights = e.rights(req, set)
+	s.open(e, req, s.view, set)
 	s.filter.Compile(s.schema, &m.Filter)
 	s.selection.compile(s.schema, s.views, m.Attributes)
 	s.checked = 0
@@ -103,40 +119,6 @@ func (s *search) begin(e *Engine, req *op.Request, m *ldap.SearchRequest, w op.W
 	if limits.Time > 0 {
 		s.deadline = req.Start.Add(limits.Time)
 	}
-	if s.candidate.Schema == nil {
-		// These close over s, which is reused: they are made once.
-		s.candidate.May = func(slot int) bool { return s.slots.All || s.slots.Search.Has(slot) }
-		s.candidate.MayType = func(t *schema.AttributeType) bool {
-			return s.rights.AttrRights(&s.target, schema.Description{Type: t})&access.Search != 0
-		}
-		s.candidate.Virtual = func(entry *dit.Entry, t *schema.AttributeType, f func([]byte) bool) (bool, error) {
-			view := s.views.of(t)
-			if view == nil {
-				return false, nil
-			}
-			return true, view.Values(s.view, entry, t, s.see, f)
-		}
-		s.candidate.Name = func(entry *dit.Entry) (ldap.DN, error) {
-			name, err := s.view.Name(entry)
-			if err != nil {
-				return nil, err
-			}
-			return ldap.ParseDN(name.DN)
-		}
-		s.candidate.InChain = s.inChain
-	}
-	s.candidate.Schema, s.candidate.Large = s.schema, s.view
-	s.see = s.visible
-}
-
-// visible reports whether the searcher may read an attribute of an entry: views ask it before they show other entries.
-func (s *search) visible(entry *dit.Entry, t *schema.AttributeType) bool {
-	name, err := s.view.Name(entry)
-	if err != nil {
-		return false
-	}
-	target := access.Target{Entry: entry, Name: name, Large: s.view}
-	return s.rights.AttrRights(&target, schema.Description{Type: t})&access.Read != 0
 }
 
 // base finds the base object; nil with no error is the root, above all naming contexts.
@@ -279,12 +261,10 @@ func (s *search) offer(ctx context.Context, entry *dit.Entry, isBase bool) (sent
 	if err != nil {
 		return false, err
 	}
-	s.target = access.Target{Entry: entry, Name: name, Large: s.view}
-	s.slots = s.rights.Slots(&s.target)
+	s.lookAt(entry, name)
 	if entry.Referral && !s.req.Search.ManageDsaIT && !isBase {
 		return false, s.sendReference(ctx, entry, name)
 	}
-	s.candidate.Entry = entry
 	truth, err := s.filter.Eval(&s.candidate)
 	if err != nil || truth != dit.True {
 		return false, err
@@ -292,19 +272,24 @@ func (s *search) offer(ctx context.Context, entry *dit.Entry, isBase bool) (sent
 	if s.slots.Entry&access.Read == 0 {
 		return false, nil
 	}
-	plan := &s.req.Search
-	if plan.Gather != nil {
-		return true, plan.Gather(s.gathered(entry, name))
+	if s.order != nil {
+		return true, s.gather(entry, name)
 	}
+	plan := &s.req.Search
 	if plan.Max > 0 && s.req.Trace.Entries >= plan.Max {
 		plan.More = true
 		return false, nil
 	}
+	return true, s.deliver(ctx, entry, name)
+}
+
+// deliver sends an entry, within the size limit.
+func (s *search) deliver(ctx context.Context, entry *dit.Entry, name dit.Name) error {
 	if limit := s.req.Limits.Size; limit > 0 && s.req.Trace.Entries >= limit {
-		return false, ldap.Errorf(ldap.SizeLimitExceeded, "the size limit of %d entries is reached", limit)
+		return ldap.Errorf(ldap.SizeLimitExceeded, "the size limit of %d entries is reached", limit)
 	}
 	s.req.Trace.Entries++
-	return true, s.send(ctx, entry, name)
+	return s.send(ctx, entry, name)
 }
 
 // subentriesVisible decides about subentries (RFC 3672 section 3): by the control, or for a base search.
@@ -313,24 +298,6 @@ func (s *search) subentriesVisible(isBase bool) bool {
 		return *s.req.Search.Subentries
 	}
 	return isBase
-}
-
-// matchVirtual plans a filter item on a virtual attribute.
-func (s *search) matchVirtual(n *dit.Node) (*dit.IDSet, dit.Confidence, error) {
-	if n.Rule != nil && n.Rule.Transitive {
-		return s.planInChain(n)
-	}
-	var view *op.View
-	if n.Desc.Type != nil && n.Desc.Options == "" {
-		view = s.views.of(n.Desc.Type)
-	}
-	if view == nil {
-		return nil, dit.Exact, nil // no computed value matches: the indexes know all there is
-	}
-	if view.Match == nil {
-		return nil, dit.All, nil
-	}
-	return view.Match(s.view, n, s.see)
 }
 
 // storeError puts errors of the store that a client should understand into words.

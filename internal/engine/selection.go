@@ -12,6 +12,7 @@ import (
 // search to search of a connection while the list stays the same.
 type selection struct {
 	schema      *schema.Schema
+	views       *viewSet
 	user        bool // "*", or an empty list
 	operational bool // "+"
 	descs       []schema.Description
@@ -28,10 +29,10 @@ type selection struct {
 
 // compile makes the selection of a list.
 func (sel *selection) compile(s *schema.Schema, views *viewSet, list [][]byte) {
-	if sel.schema == s && slices.EqualFunc(sel.raw, list, bytes.Equal) && sel.raw != nil {
+	if sel.schema == s && sel.views == views && slices.EqualFunc(sel.raw, list, bytes.Equal) && sel.raw != nil {
 		return
 	}
-	*sel = selection{schema: s, raw: make([][]byte, len(list)), slots: sel.slots[:0]}
+	*sel = selection{schema: s, views: views, raw: make([][]byte, len(list)), slots: sel.slots[:0]}
 	for i, b := range list {
 		sel.raw[i] = bytes.Clone(b)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 
-	"portolan/internal/access"
 	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/internal/schema"
@@ -31,7 +30,7 @@ type SpecialAttr struct {
 	Values []string
 }
 
-// special serves a search whose base is a special entry, by name; done says that it was one.
+// special serves a search whose base is a special entry or in a tree; done says that it was one.
 func (s *search) special(ctx context.Context) (done bool, err error) {
 	base := s.m.Base
 	var found *Special
@@ -41,16 +40,18 @@ func (s *search) special(ctx context.Context) (done bool, err error) {
 			return false, nil
 		}
 		found = s.e.special[""]
+	case !mayBeSpecial(base):
+		return false, nil
 	default:
-		// Only names of one RDN can be special; anything else goes the ordinary way without a second look.
-		if len(base) > maxSpecialName {
-			return false, nil
-		}
 		norm, err := normalize(s.schema, base)
 		if err != nil {
 			return false, nil // the ordinary way says what is wrong
 		}
-		found = s.e.special[norm]
+		if found = s.e.special[norm]; found == nil {
+			if t := s.e.treeOf(norm); t != nil {
+				return true, s.searchTree(ctx, t, norm)
+			}
+		}
 	}
 	if found == nil {
 		return false, nil
@@ -61,31 +62,31 @@ func (s *search) special(ctx context.Context) (done bool, err error) {
 	if !found.Open && s.req.Identity.IsAnonymous() && !s.set.AnonymousRead {
 		return true, s.noBase(nil)
 	}
-	entry, err := found.entry(s.schema, s.req.Conn)
+	entry, err := found.entry(s.e.shapes(s.schema), s.req.Conn)
 	if err != nil {
 		return true, err
 	}
 	s.req.Trace.Plan = "special"
 	name := dit.Name{DN: found.DN, Norm: found.Norm}
-	s.target = access.Target{Entry: entry, Name: name}
-	s.slots = &access.SlotRights{All: true}
-	s.candidate.Entry = entry
+	s.lookAtOpen(entry, name)
+	// What is virtual for stored entries is real here.
+	s.views = noViews
+	for _, f := range s.req.Search.Before {
+		if err := f(s.view, entry, name); err != nil {
+			return true, err
+		}
+	}
 	truth, err := s.filter.Eval(&s.candidate)
 	if err != nil || truth != dit.True {
 		return true, err
 	}
-	s.selection.use(entry.Shape())
-	// What is virtual for stored entries is real here.
-	s.selection.virtual, s.selection.raw = nil, nil
-	s.req.Trace.Entries++
-	return true, s.send(ctx, entry, name)
+	s.selection.compile(s.schema, s.views, s.m.Attributes)
+	return true, s.deliver(ctx, entry, name)
 }
 
-// maxSpecialName bounds the names that are compared with those of special entries.
-const maxSpecialName = 64
-
 // entry builds the entry.
-func (sp *Special) entry(s *schema.Schema, c *op.Conn) (*dit.Entry, error) {
+func (sp *Special) entry(shapes *dit.Shapes, c *op.Conn) (*dit.Entry, error) {
+	s := shapes.Schema
 	d := dit.NewDraft()
 	for _, a := range sp.Attributes(s, c) {
 		desc, err := s.DescribeString(a.Name)
@@ -98,7 +99,7 @@ func (sp *Special) entry(s *schema.Schema, c *op.Conn) (*dit.Entry, error) {
 		}
 		d.Set(desc.Type, values...)
 	}
-	entry, _, err := d.Seal(dit.NewShapes(s), dit.SealOptions{Trusted: true})
+	entry, _, err := d.Seal(shapes, dit.SealOptions{Trusted: true})
 	return entry, err
 }
 
@@ -119,6 +120,18 @@ func (e *Engine) RootDSE(info RootInfo) Special {
 			{"vendorVersion", []string{info.VendorVersion}},
 			{"altServer", info.AltServers},
 			{"entryDN", []string{""}},
+		}
+		for _, t := range e.trees {
+			if t.RootDSE == nil {
+				continue
+			}
+			for _, a := range t.RootDSE() {
+				values := make([]string, len(a.Values))
+				for i, v := range a.Values {
+					values[i] = string(v)
+				}
+				attrs = append(attrs, SpecialAttr{a.Name, values})
+			}
 		}
 		kept := attrs[:0]
 		for _, a := range attrs {

@@ -32,17 +32,9 @@ func (e *Engine) update(ctx context.Context, req *op.Request, set *Settings, fn 
 		return err
 	}
 	ctx = req.Detach(ctx)
-	meta := store.Meta{Author: req.Identity.Name.DN}
-	if req.Identity.Proxied != nil {
-		meta.AuthzID = "dn:" + req.Identity.Proxied.Name.DN
-	}
-	commit, err := e.o.Store.Update(ctx, meta, func(stx *store.Tx) error {
-		tx := &writeTx{Tx: stx, e: e, req: req, set: set, rights: e.rights(req, set)}
-		tx.now = schema.AppendGeneralizedTime(nil, stx.Now().UTC().Truncate(time.Second))
-		if err := fn(tx); err != nil {
-			return err
-		}
-		if err := tx.derive(); err != nil {
+	commit, err := e.o.Store.Update(ctx, metaOf(req), func(stx *store.Tx) error {
+		tx := e.begin(stx, set)
+		if err := tx.perform(req, fn); err != nil {
 			return err
 		}
 		if req.Write.NoOp {
@@ -55,6 +47,81 @@ func (e *Engine) update(ctx context.Context, req *op.Request, set *Settings, fn 
 	}
 	req.Trace.Seq = commit.Seq
 	return nil
+}
+
+// metaOf says in the journal who asked for a write.
+func metaOf(req *op.Request) store.Meta {
+	meta := store.Meta{Author: req.Identity.Name.DN}
+	if req.Identity.Proxied != nil {
+		meta.AuthzID = "dn:" + req.Identity.Proxied.Name.DN
+	}
+	return meta
+}
+
+// begin returns the transaction as operations see it.
+func (e *Engine) begin(stx *store.Tx, set *Settings) *writeTx {
+	return &writeTx{Tx: stx, e: e, set: set, now: schema.AppendGeneralizedTime(nil, stx.Now().UTC().Truncate(time.Second))}
+}
+
+// perform does one operation in the transaction, with all that follows from it.
+func (tx *writeTx) perform(req *op.Request, fn func(tx *writeTx) error) error {
+	tx.req, tx.rights = req, tx.e.rights(req, tx.set)
+	if err := fn(tx); err != nil {
+		return err
+	}
+	return tx.derive()
+}
+
+// Batch implements op.Directory.
+func (e *Engine) Batch(ctx context.Context, reqs []*op.Request) (failed int, err error) {
+	set := e.Settings()
+	for range maxPrepares {
+		if failed, err = e.batch(ctx, reqs, set); !errors.Is(err, errMoved) {
+			return failed, err
+		}
+	}
+	return failed, errContended
+}
+
+func (e *Engine) batch(ctx context.Context, reqs []*op.Request, set *Settings) (failed int, err error) {
+	if len(reqs) == 0 {
+		return -1, nil
+	}
+	runs := make([]func(*writeTx) error, len(reqs))
+	for i, req := range reqs {
+		if err := e.mayWrite(req, set); err != nil {
+			return i, err
+		}
+		req.Limits = set.Limits(req.Identity, e.members.inGroup(e, req.Identity))
+		req.Write = op.WritePlan{Batched: true}
+		if runs[i], err = e.plan(ctx, req, set); err != nil {
+			return i, err
+		}
+	}
+	commit, err := e.o.Store.Update(ctx, metaOf(reqs[0]), func(stx *store.Tx) error {
+		failed = -1
+		tx := e.begin(stx, set)
+		for i, req := range reqs {
+			// The transaction may run again: what controls left behind in the request is of the run before.
+			req.Write, req.Reply = op.WritePlan{Batched: true}, op.Reply{}
+			if err := e.withControls(ctx, req, func(context.Context) error { return tx.perform(req, runs[i]) }); err != nil {
+				failed = i
+				return err
+			}
+			if req.Write.NoOp {
+				failed = i
+				return errNoOp
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return failed, e.writeError(err)
+	}
+	for _, req := range reqs {
+		req.Trace.Seq = commit.Seq
+	}
+	return -1, nil
 }
 
 // errNoOp undoes a transaction that was only tried (draft-zeilenga-ldap-noop).
@@ -109,6 +176,9 @@ func (tx *writeTx) stamp(d *dit.Draft, isNew bool) error {
 		if d.First(known.CreatorsName) == nil {
 			d.Set(known.CreatorsName, author)
 		}
+	}
+	if tx.req.Write.Internal && !isNew {
+		return nil
 	}
 	if !isNew || d.First(known.ModifyTimestamp) == nil {
 		d.Set(known.ModifyTimestamp, tx.now)

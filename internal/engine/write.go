@@ -39,7 +39,7 @@ func (e *Engine) notSpecial(dn []byte) error {
 	if err != nil {
 		return err
 	}
-	if e.special[norm] != nil {
+	if e.special[norm] != nil || e.treeOf(norm) != nil {
 		return ldap.Errorf(ldap.UnwillingToPerform, "%q is maintained by the server itself", clip(dn))
 	}
 	return nil
@@ -68,30 +68,55 @@ func (tx *writeTx) after(id dit.ID) error {
 	return nil
 }
 
-// modify performs RFC 4511 section 4.6.
-func (e *Engine) modify(ctx context.Context, req *op.Request, m *ldap.ModifyRequest, set *Settings) error {
+// write performs an add, delete, modify or modifyDN as one transaction of its own.
+func (e *Engine) write(ctx context.Context, req *op.Request, set *Settings) error {
+	for range maxPrepares {
+		run, err := e.plan(ctx, req, set)
+		if err != nil {
+			return err
+		}
+		if err = e.update(ctx, req, set, run); !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+	return errContended
+}
+
+var errContended = ldap.Errorf(ldap.Busy, "the entry is being changed by others all the time: try it again later")
+
+// plan does all of a write that comes before the transaction, and returns what the transaction is to do. It may be planned
+// again.
+func (e *Engine) plan(ctx context.Context, req *op.Request, set *Settings) (func(*writeTx) error, error) {
+	switch m := req.Op.(type) {
+	case *ldap.ModifyRequest:
+		return e.planModify(ctx, req, m, set)
+	case *ldap.AddRequest:
+		return e.planAdd(ctx, req, m, set)
+	case *ldap.DelRequest:
+		return e.planDelete(m)
+	case *ldap.ModifyDNRequest:
+		return e.planModifyDN(m)
+	}
+	return nil, ldap.Errorf(ldap.ProtocolError, "this is not a request that changes entries")
+}
+
+// planModify prepares RFC 4511 section 4.6. Passwords are hashed outside the transaction, against the entry as it is now.
+func (e *Engine) planModify(ctx context.Context, req *op.Request, m *ldap.ModifyRequest, set *Settings) (func(*writeTx) error, error) {
 	if err := e.notSpecial(m.Object); err != nil {
-		return err
+		return nil, err
 	}
 	if req.Identity.Restricted && !e.ownPassword(req, m) {
-		return ldap.Errorf(ldap.InsufficientAccessRights, "the password must be changed before anything else")
+		return nil, ldap.Errorf(ldap.InsufficientAccessRights, "the password must be changed before anything else")
 	}
-	for range maxPrepares {
-		// Passwords are hashed outside the transaction, against the entry as it is now.
-		entry, err := e.forPrepare(req, set, m)
-		if err != nil {
-			return err
-		}
-		ready, err := e.prepare(req.Detach(ctx), req, set, entry, m.Changes)
-		if err != nil {
-			return err
-		}
-		err = e.update(ctx, req, set, func(tx *writeTx) error { return tx.modify(m, ready) })
-		if !errors.Is(err, errMoved) {
-			return err
-		}
+	entry, err := e.forPrepare(req, set, m)
+	if err != nil {
+		return nil, err
 	}
-	return ldap.Errorf(ldap.Busy, "the entry is being changed by others all the time: try again later")
+	ready, err := e.prepare(req.Detach(ctx), req, set, m.Object, entry, m.Changes)
+	if err != nil {
+		return nil, err
+	}
+	return func(tx *writeTx) error { return tx.modify(m, ready) }, nil
 }
 
 // forPrepare returns the entry that passwords are prepared for; nil where there are none in the request, or no entry
@@ -105,6 +130,9 @@ func (e *Engine) forPrepare(req *op.Request, set *Settings, m *ldap.ModifyReques
 	rights := e.rights(req, set)
 	entry, err := e.find(view, m.Object, rights, findOptions{manage: req.Write.ManageDsaIT})
 	if err != nil {
+		if req.Write.Batched && ldap.CodeOf(err) == ldap.NoSuchObject {
+			return nil, nil // an earlier operation of the batch may add it
+		}
 		return nil, err
 	}
 	name, err := view.Name(entry)
@@ -140,7 +168,7 @@ func (tx *writeTx) modify(m *ldap.ModifyRequest, ready *prepared) error {
 	if err != nil {
 		return err
 	}
-	if ready.seq != 0 && ready.seq != entry.Seq {
+	if ready.seq != 0 && ready.seq != entry.Seq && entry.Seq != tx.Seq() {
 		return errMoved
 	}
 	s := tx.Schema()
@@ -260,27 +288,27 @@ func keepsName(s *schema.Schema, entry *dit.Entry, d *dit.Draft) error {
 	return nil
 }
 
-// add performs RFC 4511 section 4.7.
-func (e *Engine) add(ctx context.Context, req *op.Request, m *ldap.AddRequest, set *Settings) error {
+// planAdd prepares RFC 4511 section 4.7.
+func (e *Engine) planAdd(ctx context.Context, req *op.Request, m *ldap.AddRequest, set *Settings) (func(*writeTx) error, error) {
 	if err := e.notSpecial(m.Entry); err != nil {
-		return err
+		return nil, err
 	}
 	name, err := ldap.ParseDN(string(m.Entry))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(name) == 0 {
-		return ldap.Errorf(ldap.UnwillingToPerform, "the root DSE cannot be added")
+		return nil, ldap.Errorf(ldap.UnwillingToPerform, "the root DSE cannot be added")
 	}
 	mods := make([]ldap.Mod, len(m.Attributes))
 	for i := range m.Attributes {
 		mods[i] = ldap.Mod{Op: ldap.ModAdd, Attribute: m.Attributes[i]}
 		if len(m.Attributes[i].Values) == 0 {
-			return ldap.Errorf(ldap.ProtocolError, "%s: an attribute of an add needs at least one value", clip(m.Attributes[i].Type))
+			return nil, ldap.Errorf(ldap.ProtocolError, "%s: an attribute of an add needs at least one value", clip(m.Attributes[i].Type))
 		}
 	}
 	if err := e.mayWrite(req, set); err != nil {
-		return err
+		return nil, err
 	}
 	if changesPassword(e.Schema(), mods) {
 		// Rights first: who may not add here makes the server hash nothing.
@@ -288,14 +316,14 @@ func (e *Engine) add(ctx context.Context, req *op.Request, m *ldap.AddRequest, s
 		err := e.mayAdd(view, e.rights(req, set), name)
 		view.Close()
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	ready, err := e.prepare(req.Detach(ctx), req, set, nil, mods)
+	ready, err := e.prepare(req.Detach(ctx), req, set, m.Entry, nil, mods)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return e.update(ctx, req, set, func(tx *writeTx) error { return tx.add(name, m.Entry, ready) })
+	return func(tx *writeTx) error { return tx.add(name, m.Entry, ready) }, nil
 }
 
 // mayAdd asks for the right to add beneath the parent of a name.
@@ -328,6 +356,11 @@ func (tx *writeTx) add(name ldap.DN, dn []byte, ready *prepared) error {
 	}
 	if err := tx.mayAddHere(name, string(norm)); err != nil {
 		return err
+	}
+	for _, before := range tx.req.Write.Before {
+		if err := before(tx, nil, dit.Name{DN: name.String(), Norm: string(norm)}); err != nil {
+			return err
+		}
 	}
 	d := dit.NewDraft()
 	relax := tx.req.Write.Relax && tx.req.Identity.Admin
@@ -387,12 +420,12 @@ func (tx *writeTx) mayAddAttributes(name ldap.DN, norm string, mods []ldap.Mod) 
 	return nil
 }
 
-// delete performs RFC 4511 section 4.8.
-func (e *Engine) delete(ctx context.Context, req *op.Request, m *ldap.DelRequest, set *Settings) error {
+// planDelete prepares RFC 4511 section 4.8.
+func (e *Engine) planDelete(m *ldap.DelRequest) (func(*writeTx) error, error) {
 	if err := e.notSpecial(m.Entry); err != nil {
-		return err
+		return nil, err
 	}
-	return e.update(ctx, req, set, func(tx *writeTx) error {
+	return func(tx *writeTx) error {
 		entry, target, err := tx.target(m.Entry)
 		if err != nil {
 			return err
@@ -404,7 +437,7 @@ func (e *Engine) delete(ctx context.Context, req *op.Request, m *ldap.DelRequest
 			return errRights
 		}
 		return tx.remove(entry)
-	})
+	}, nil
 }
 
 // deleteTree deletes an entry and all beneath it, the leaves first (draft-armijo-ldap-treedelete). Every entry needs the
@@ -439,16 +472,16 @@ func (tx *writeTx) deleteTree(entry *dit.Entry) error {
 	return tx.remove(entry)
 }
 
-// modifyDN performs RFC 4511 section 4.9.
-func (e *Engine) modifyDN(ctx context.Context, req *op.Request, m *ldap.ModifyDNRequest, set *Settings) error {
+// planModifyDN prepares RFC 4511 section 4.9.
+func (e *Engine) planModifyDN(m *ldap.ModifyDNRequest) (func(*writeTx) error, error) {
 	if err := e.notSpecial(m.Entry); err != nil {
-		return err
+		return nil, err
 	}
 	rdn, err := ldap.ParseRDN(string(m.NewRDN))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return e.update(ctx, req, set, func(tx *writeTx) error { return tx.modifyDN(m, rdn) })
+	return func(tx *writeTx) error { return tx.modifyDN(m, rdn) }, nil
 }
 
 func (tx *writeTx) modifyDN(m *ldap.ModifyDNRequest, rdn ldap.RDN) error {

@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -10,22 +11,29 @@ import (
 	"portolan/ldap"
 )
 
-// Overlay concerns entries. Nil functions are skipped. All but Observe run inside the transaction or the snapshot of
+// Overlay concerns entries. Nil functions are skipped. All but Open, Password, Bind and Observe run inside the transaction or the snapshot of
 // the operation, and must not do I/O, look at the clock or draw random numbers: a transaction may run them again.
 type Overlay struct {
 	// Name is the folder, the configuration table and the documentation page.
 	Name string
-	// Schema are definitions that the overlay needs, in the notation of a schema file.
-	Schema string
 	// Equality names attributes of which the overlay needs an equality index.
 	Equality []string
 
+	// Open is called once, when the directory is complete and before the first request; stop, where not nil, when the
+	// server ends. Work in the background begins here.
+	Open func(p *Ports) (stop func(), err error)
+	// Password sees every new password before it is hashed, outside of transactions, and may refuse it. It may block for
+	// a hash.
+	Password func(ctx context.Context, req *Request, p *NewPassword) error
 	// Prepare sees a draft before it is sealed and may change or refuse it. before is nil for an add.
 	Prepare func(tx Tx, req *Request, before *dit.Entry, draft *dit.Draft) error
 	// Derive sees each change that the transaction made and may add more with tx; those are shown to Derive as well.
 	Derive func(tx Tx, req *Request, c dit.Change) error
 	// View gives virtual attributes.
 	View *View
+	// Attempt sees a bind before its credentials are checked, and may say what else they can be (a second factor behind the
+	// password, other credentials of the entry). It is called for names of nobody too: Entry is nil then.
+	Attempt func(ctx context.Context, req *Request, b *BindOutcome) error
 	// Bind sees a bind attempt after its credentials were checked and before the answer.
 	Bind func(ctx context.Context, req *Request, b *BindOutcome) error
 	// Observe sees a transaction after it is durable. It cannot fail and must not block.
@@ -52,11 +60,25 @@ type Visible func(e *dit.Entry, attr *schema.AttributeType) bool
 type BindOutcome struct {
 	Entry    *dit.Entry // nil when the name is not an entry's
 	Name     dit.Name
-	Identity *Identity // who it will be; an overlay may set Restricted on a copy
-	// Err is nil when the credentials were right. An overlay may refuse by setting it, never allow by clearing it.
-	Err error
-	// Password is what was given, for overlays that pass it on; nil for SASL mechanisms that do not show it.
+	Reader   Reader    // the snapshot that Entry is from
+	Identity *Identity // who it will be, nil when the name is nobody's; an overlay may set Restricted on a copy
+	// Password is what is compared; nil for SASL mechanisms that do not show it. Attempt may replace it by a part of it
+	// (a second factor stands behind it).
 	Password []byte
+	// Stored are the hashed values that it is compared with; Attempt may add to them. Their order is kept.
+	Stored [][]byte
+	// Proved, set by Attempt, says how the credentials were proved without a comparison: another server's word. Nothing is
+	// compared then.
+	Proved string
+
+	// What follows is known once the credentials were checked, that is to Bind.
+
+	// Index is the place in Stored of the value that matched, or -1.
+	Index int
+	// Err is nil when the credentials were right. An overlay may refuse by setting it, never allow by clearing it. Wrong
+	// says that a password was given and was not right.
+	Err   error
+	Wrong bool
 }
 
 // Commit is a durable transaction.
@@ -64,6 +86,7 @@ type Commit struct {
 	Seq     uint64
 	CSN     dit.CSN
 	Changes []dit.Change
+	Meta    dit.JournalMeta
 }
 
 // Finding is one defect that a check found.
@@ -106,6 +129,9 @@ type Tx interface {
 	Add(name ldap.DN, d *dit.Draft) error
 	// Delete removes a leaf entry.
 	Delete(id dit.ID) error
+	// Now is the time of the transaction: the same at every call, and when it is run again another.
+	Now() time.Time
+	StateTx
 }
 
 // Control is a per-request modifier.

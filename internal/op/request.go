@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portolan/internal/dit"
+	"portolan/internal/schema"
 	"portolan/ldap"
 )
 
@@ -60,6 +61,9 @@ type Request struct {
 	// Search, for a search, and Write, for an operation that changes entries, are what controls ask of the engine.
 	Search SearchPlan
 	Write  WritePlan
+
+	// Policy is what the password policy says about the operation; nil where it says nothing.
+	Policy *PolicyReply
 
 	// Trace is what the access log says about the operation. Handlers fill it in as they learn it.
 	Trace Trace
@@ -131,27 +135,47 @@ type SearchPlan struct {
 	// Estimate is set by the engine: about how many candidates there are in all, 0 if unknown.
 	Estimate int
 	// Values, where set, selects values on their way out (matched values); it is asked after access control.
-	Values func(e *dit.Entry, slot int, value []byte) bool
+	Values func(e *dit.Entry, d schema.Description, value []byte) bool
+	// Before sees the base object of a search, or the entry of a compare, once it is found and may be known of (assertion);
+	// an error stops the operation.
+	Before []func(r Reader, e *dit.Entry, name dit.Name) error
 	// EachEntry, where set, appends controls to a SearchResultEntry. It is called after access control has let the entry pass.
-	EachEntry []func(ctx context.Context, e *dit.Entry, name dit.Name, controls []ldap.Control) ([]ldap.Control, error)
+	EachEntry []func(ctx context.Context, r Reader, e *dit.Entry, name dit.Name, controls []ldap.Control) ([]ldap.Control, error)
 	// ManageDsaIT treats referral objects as ordinary entries (RFC 3296); Subentries makes subentries visible (RFC 3672).
 	ManageDsaIT bool
 	Subentries  *bool // nil: control absent; else its visibility value
-	// Gather, where set, takes the entries instead of the wire: sorting and lists collect them. See engine for the calls.
-	Gather func(c Candidate) error
+	// Order, where set, sorts the result: it appends the sort key of an entry that matches to dst. Octets of keys compare as
+	// the entries are to stand; entries with the same key keep the order of their ids. Most bounds the entries that are
+	// sorted, 0 is no bound: more are adminLimitExceeded.
+	Order func(dst []byte, c Candidate) ([]byte, error)
+	Most  int
+	// Pick, where set with Order, is given the whole result in its order and returns the part that is sent.
+	Pick func(all []Sorted) ([]Sorted, error)
+	// From, where not nil, are the entries to send, in this order, instead of what the filter would find first: later pages
+	// of a result that was sorted before. What no longer matches is left out.
+	From []dit.ID
 }
 
-// Candidate is an entry that matched, on its way to be gathered.
+// Sorted is an entry of a result that is being sorted.
+type Sorted struct {
+	Key []byte
+	ID  dit.ID
+}
+
+// Candidate is an entry that matched, on its way to be sorted.
 type Candidate struct {
-	Entry *dit.Entry
-	Name  dit.Name
-	// Values calls f for each value of the attribute type, subtypes included, that the reader may read; virtual ones too.
-	Values func(attr []byte, f func(value []byte) bool) error
+	Reader Reader
+	Entry  *dit.Entry
+	Name   dit.Name
+	// Values calls f for each value of the attribute type, subtypes included, that the reader may read and search; virtual
+	// ones too.
+	Values func(attr *schema.AttributeType, f func(value []byte) bool) error
 }
 
 // WritePlan is what controls ask of a write. The functions run inside the transaction, which may run them again.
 type WritePlan struct {
-	// Before sees the entry before the change (assertion, pre-read); an error stops the operation.
+	// Before sees the entry before the change (assertion, pre-read); an error stops the operation. For an add e is nil and
+	// name the name to be.
 	Before []func(tx Tx, e *dit.Entry, name dit.Name) error
 	// After sees the entry as it will be (post-read); nil for a delete.
 	After []func(tx Tx, e *dit.Entry, name dit.Name) error
@@ -165,4 +189,8 @@ type WritePlan struct {
 	TreeDelete bool
 	// NoOp does all but commit.
 	NoOp bool
+	// Batched marks an operation of a Directory.Batch: what it needs may come from those before it.
+	Batched bool
+	// Internal marks the server's own bookkeeping: modifiersName and modifyTimestamp stay as they are.
+	Internal bool
 }

@@ -18,55 +18,19 @@ const MaxRecord = 64 << 20
 // recordVersion is the first octet of a journal record.
 const recordVersion = 1
 
-// RecordKind is what a journal record stands for.
-type RecordKind uint8
+// Record is one record of the journal; its parts are those of package dit, which readers outside the store know.
+type (
+	Record       = dit.JournalRecord
+	RecordKind   = dit.JournalKind
+	RecordChange = dit.JournalChange
+	AttrDelta    = dit.AttrDelta
+)
 
 // Kinds of records.
 const (
-	// RecordTransaction is one transaction.
-	RecordTransaction RecordKind = 1
-	// RecordBase begins an epoch: the entries that are there came from somewhere else, and no earlier record tells of them.
-	RecordBase RecordKind = 2
+	RecordTransaction = dit.JournalTransaction
+	RecordBase        = dit.JournalBase
 )
-
-// Record is one record of the journal. It names entries by UUID and DN, never by dense id, so that it means the same
-// anywhere. Values of secret attributes are in it: whoever shows records must leave them out.
-type Record struct {
-	Kind  RecordKind
-	Epoch uuid.UUID
-	Seq   uint64
-	// Pos is the number of octets of all records before.
-	Pos  uint64
-	Time time.Time // when the transaction ran, by the clock of this server
-	// CSN is the highest CSN that this server had issued or seen then. It rises from record to record.
-	CSN     dit.CSN
-	Meta    Meta
-	Changes []RecordChange
-	// Entries is the number of entries in a base.
-	Entries int64
-}
-
-// RecordChange is one entry's change.
-type RecordChange struct {
-	Kind dit.ChangeKind
-	UUID uuid.UUID
-	// Parent is the UUID of the parent after the change, or before a delete; zero for a suffix entry.
-	Parent uuid.UUID
-	CSN    dit.CSN
-	// OldDN is empty for an add, NewDN for a delete.
-	OldDN, NewDN string
-	Attrs        []AttrDelta
-}
-
-// AttrDelta is the change of one attribute. An add adds all values; a delete deletes them, but those of large attributes
-// are only said to be cleared.
-type AttrDelta struct {
-	// Description is the attribute with its options, as on the wire.
-	Description string
-	// Large marks the changes of values that live in keys of their own; Clear says that all of those had gone before Added.
-	Large, Clear   bool
-	Deleted, Added [][]byte
-}
 
 // Fixed places in the head of a record.
 const (

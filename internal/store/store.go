@@ -101,14 +101,8 @@ func (d *durable) release() error {
 	return nil
 }
 
-// Meta says in the journal who made a transaction. Nothing in it is interpreted.
-type Meta struct {
-	// Author is the name for modifiersName, AuthzID the authorization identity it came from.
-	Author  string
-	AuthzID string
-	// Session tells connections apart in logs, such as "conn=17 op=3".
-	Session string
-}
+// Meta says in the journal who made a transaction.
+type Meta = dit.JournalMeta
 
 // Commit is a durable transaction.
 type Commit struct {

@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"context"
+
+	"portolan/internal/dit"
+	"portolan/internal/op"
+	"portolan/internal/store"
+	"portolan/ldap"
+)
+
+// Directory returns the engine as extensions see it.
+func (e *Engine) Directory() op.Directory { return directory{e} }
+
+// directory implements op.Directory.
+type directory struct{ *Engine }
+
+// View implements op.Directory.
+func (d directory) View() op.Snapshot { return d.o.Store.View() }
+
+// Sight implements op.Directory.
+func (d directory) Sight(req *op.Request, r op.Reader) op.Sight {
+	s := &sight{}
+	s.open(d.Engine, req, r, d.Settings())
+	return s
+}
+
+// Update implements op.Directory.
+func (d directory) Update(ctx context.Context, author string, f func(tx op.Tx) error) error {
+	req := &op.Request{
+		Conn: internalConn, Identity: &op.Identity{Name: dit.Name{DN: author}, Admin: true, Method: "internal"},
+		Start: d.o.Now(),
+	}
+	req.Write.Internal = true
+	return d.update(ctx, req, d.Settings(), func(tx *writeTx) error { return f(tx) })
+}
+
+// internalConn stands for the server itself where an operation has no client.
+var internalConn = &op.Conn{Transport: op.Unix, Loopback: true}
+
+// Perform implements op.Directory.
+func (d directory) Perform(ctx context.Context, req *op.Request, w op.Writer) error {
+	return d.Serve(ctx, req, w)
+}
+
+// Verify implements op.Directory.
+func (d directory) Verify(ctx context.Context, req *op.Request, stored [][]byte, password []byte) (int, error) {
+	return d.verifyUncached(ctx, req, d.Settings(), stored, password)
+}
+
+// Hash implements op.Directory.
+func (d directory) Hash(ctx context.Context, req *op.Request, password []byte) ([]byte, error) {
+	return d.hashed(ctx, req, d.Settings(), password)
+}
+
+// Suffixes implements op.Directory.
+func (d directory) Suffixes() []string { return d.o.Suffixes }
+
+// Observe implements op.Directory.
+func (d directory) Observe(f func(op.Commit)) {
+	d.o.Store.Observe(func(c store.Commit) { f(op.Commit{Seq: c.Seq, CSN: c.CSN, Changes: c.Changes, Meta: c.Meta}) })
+}
+
+// Journal returns the store's journal as extensions see it.
+func (e *Engine) Journal() op.Journal { return journal{e.o.Store} }
+
+type journal struct{ *store.Store }
+
+// Bounds implements op.Journal.
+func (j journal) Bounds() (first, last uint64) { return j.JournalBounds() }
+
+// Read implements op.Journal.
+func (j journal) Read(from uint64, f func(*dit.JournalRecord) bool) error {
+	err := j.ReadJournal(from, f)
+	if err == store.ErrTrimmed {
+		return op.ErrTrimmed
+	}
+	return err
+}
+
+// Wait implements op.Journal.
+func (j journal) Wait(ctx context.Context, after uint64) error { return j.WaitJournal(ctx, after) }
+
+// open calls the Open functions of the overlays, in their order.
+func (e *Engine) Open(p *op.Ports) (stop func(), err error) {
+	var stops []func()
+	stop = func() {
+		for i := len(stops) - 1; i >= 0; i-- {
+			stops[i]()
+		}
+	}
+	for i := range e.o.Overlays {
+		begin := e.o.Overlays[i].Open
+		if begin == nil {
+			continue
+		}
+		end, err := begin(p)
+		if err != nil {
+			stop()
+			return nil, err
+		}
+		if end != nil {
+			stops = append(stops, end)
+		}
+	}
+	return stop, nil
+}
+
+var _ op.Directory = directory{}
+var _ op.Snapshot = (*store.View)(nil)
+var _ op.StateTx = (*store.Tx)(nil)
+
+// copyRequest returns a request whose message aliases nothing: it may be kept after the handler has returned.
+func copyRequest(req *op.Request) (*op.Request, error) {
+	message := ldap.Message{ID: req.ID, Op: req.Op, Controls: req.Controls}
+	kept, err := ldap.Decode(message.Append(nil))
+	if err != nil {
+		return nil, err
+	}
+	return &op.Request{Conn: req.Conn, ID: req.ID, Op: kept.Op, Controls: kept.Controls, Identity: req.Identity, Start: req.Start}, nil
+}

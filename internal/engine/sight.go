@@ -1,0 +1,317 @@
+package engine
+
+import (
+	"portolan/ber"
+	"portolan/internal/access"
+	"portolan/internal/dit"
+	"portolan/internal/op"
+	"portolan/internal/schema"
+	"portolan/ldap"
+)
+
+// sight is how one requester sees entries in one snapshot or transaction: the access rules, filters and virtual attributes
+// of one request. Searches, compares, and controls that show entries look through it. It implements op.Sight.
+type sight struct {
+	e      *Engine
+	req    *op.Request
+	set    *Settings
+	r      op.Reader
+	schema *schema.Schema
+	views  *viewSet
+	rights *access.Evaluator
+
+	candidate dit.Candidate
+	target    access.Target
+	slots     *access.SlotRights
+	see       op.Visible
+}
+
+// open makes the sight ready for a request. Its closures are over s, which is reused: they are made once.
+func (s *sight) open(e *Engine, req *op.Request, r op.Reader, set *Settings) {
+	s.e, s.req, s.r, s.set = e, req, r, set
+	s.schema = r.Schema()
+	s.views = e.views(s.schema)
+	s.rights = e.rights(req, set)
+	if s.candidate.May == nil {
+		s.candidate.May = func(slot int) bool { return s.slots.All || s.slots.Search.Has(slot) }
+		s.candidate.MayType = func(t *schema.AttributeType) bool {
+			return s.rights.AttrRights(&s.target, schema.Description{Type: t})&access.Search != 0
+		}
+		s.candidate.Virtual = func(entry *dit.Entry, t *schema.AttributeType, f func([]byte) bool) (bool, error) {
+			view := s.views.of(t)
+			if view == nil {
+				return false, nil
+			}
+			return true, view.Values(s.r, entry, t, s.see, f)
+		}
+		s.candidate.Name = func(entry *dit.Entry) (ldap.DN, error) {
+			name, err := s.r.Name(entry)
+			if err != nil {
+				return nil, err
+			}
+			return ldap.ParseDN(name.DN)
+		}
+		s.candidate.InChain = s.inChain
+		s.see = s.visible
+	}
+	s.candidate.Schema, s.candidate.Large = s.schema, s.r
+}
+
+// shut drops what must not outlive the request.
+func (s *sight) shut() {
+	s.req, s.set, s.r, s.rights, s.slots = nil, nil, nil, nil, nil
+	s.candidate.Entry, s.candidate.Large, s.target = nil, nil, access.Target{}
+}
+
+// visible reports whether the requester may read an attribute of an entry: views ask it before they show other entries.
+func (s *sight) visible(entry *dit.Entry, t *schema.AttributeType) bool {
+	name, err := s.r.Name(entry)
+	if err != nil {
+		return false
+	}
+	target := access.Target{Entry: entry, Name: name, Large: s.r}
+	return s.rights.AttrRights(&target, schema.Description{Type: t})&access.Read != 0
+}
+
+// lookAt turns to an entry.
+func (s *sight) lookAt(entry *dit.Entry, name dit.Name) {
+	s.target = access.Target{Entry: entry, Name: name, Large: s.r}
+	s.slots = s.rights.Slots(&s.target)
+	s.candidate.Entry = entry
+}
+
+// lookAtOpen turns to an entry of which everything may be seen.
+func (s *sight) lookAtOpen(entry *dit.Entry, name dit.Name) {
+	s.target = access.Target{Entry: entry, Name: name, Large: s.r}
+	s.slots = &openSlots
+	s.candidate.Entry = entry
+}
+
+var openSlots = access.SlotRights{All: true, Entry: access.Disclose | access.Read}
+
+// Look implements op.Sight.
+func (s *sight) Look(entry *dit.Entry) (dit.Name, error) {
+	name, err := s.r.Name(entry)
+	if err == nil {
+		s.lookAt(entry, name)
+	}
+	return name, err
+}
+
+// LookAtNew implements op.Sight.
+func (s *sight) LookAtNew(name dit.Name) {
+	s.target = access.Target{Name: name, Large: s.r}
+	s.slots, s.candidate.Entry = nil, nil
+}
+
+// EntryRights implements op.Sight.
+func (s *sight) EntryRights() access.Right {
+	if s.slots == &openSlots {
+		return openSlots.Entry
+	}
+	return s.rights.EntryRights(&s.target)
+}
+
+// AttrRights implements op.Sight.
+func (s *sight) AttrRights(d schema.Description) access.Right {
+	if s.slots == &openSlots {
+		return access.Search | access.Read | access.Compare
+	}
+	return s.rights.AttrRights(&s.target, d)
+}
+
+// Match implements op.Sight.
+func (s *sight) Match(f *dit.Filter) (dit.Truth, error) {
+	if s.candidate.Entry == nil {
+		return dit.Undefined, nil
+	}
+	return f.Eval(&s.candidate)
+}
+
+// Visible implements op.Sight.
+func (s *sight) Visible() op.Visible { return s.see }
+
+// InScope implements op.Sight.
+func (s *sight) InScope(base dit.ID, scope ldap.Scope) (bool, error) {
+	e := s.target.Entry
+	switch scope {
+	case ldap.ScopeBase:
+		return e.ID == base, nil
+	case ldap.ScopeOne:
+		return e.Parent == base, nil
+	case ldap.ScopeSubordinate:
+		if e.ID == base {
+			return false, nil
+		}
+	}
+	return s.r.Under(e, base)
+}
+
+// may reports whether the requester has all rights of want on the attribute in a slot.
+func (s *sight) may(slot int, want access.Right) bool {
+	return s.slots.All || (want&access.Read == 0 || s.slots.Read.Has(slot)) &&
+		(want&access.Search == 0 || s.slots.Search.Has(slot)) && (want&access.Compare == 0 || s.slots.Compare.Has(slot))
+}
+
+// Values implements op.Sight.
+func (s *sight) Values(attr *schema.AttributeType, want access.Right, f func(value []byte) bool) error {
+	entry := s.target.Entry
+	d := schema.Description{Type: attr}
+	goOn := true
+	each := func(value []byte) bool {
+		goOn = f(value)
+		return goOn
+	}
+	if view := s.views.of(attr); view != nil {
+		if s.AttrRights(d)&want != want {
+			return nil
+		}
+		if err := view.Values(s.r, entry, attr, s.see, each); err != nil || !goOn {
+			return err
+		}
+	}
+	for slot, have := range entry.Shape().Slots {
+		if !d.Contains(have) || !s.may(slot, want) {
+			continue
+		}
+		if err := op.EachValue(s.r, entry, slot, each); err != nil || !goOn {
+			return err
+		}
+	}
+	return nil
+}
+
+// EachAttribute implements op.Sight.
+func (s *sight) EachAttribute(list [][]byte, f func(d schema.Description, values [][]byte) bool) error {
+	var sel selection
+	sel.compile(s.schema, s.views, list)
+	entry := s.target.Entry
+	sel.use(entry.Shape())
+	gather := func(to *[][]byte) func([]byte) bool {
+		return func(value []byte) bool {
+			*to = append(*to, append([]byte(nil), value...))
+			return true
+		}
+	}
+	for _, slot := range sel.slots {
+		if !s.may(slot, access.Read) {
+			continue
+		}
+		var values [][]byte
+		if err := op.EachValue(s.r, entry, slot, gather(&values)); err != nil {
+			return err
+		}
+		if !f(entry.Shape().Slots[slot], values) {
+			return nil
+		}
+	}
+	for _, t := range sel.virtual {
+		d := schema.Description{Type: t}
+		if s.AttrRights(d)&access.Read == 0 {
+			continue
+		}
+		var values [][]byte
+		if err := s.views.of(t).Values(s.r, entry, t, s.see, gather(&values)); err != nil {
+			return err
+		}
+		if len(values) > 0 && !f(d, values) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// AppendAttributes implements op.Sight.
+func (s *sight) AppendAttributes(dst []byte, list [][]byte, typesOnly bool) ([]byte, error) {
+	var sel selection
+	sel.compile(s.schema, s.views, list)
+	return s.appendSelected(dst, &sel, typesOnly)
+}
+
+// appendSelected appends what a selection wants of the entry and what may be read of it.
+func (s *sight) appendSelected(buf []byte, sel *selection, typesOnly bool) ([]byte, error) {
+	entry := s.target.Entry
+	sel.use(entry.Shape())
+	var err error
+	for _, slot := range sel.slots {
+		if !s.may(slot, access.Read) {
+			continue
+		}
+		if buf, err = s.appendSlot(buf, entry, slot, typesOnly); err != nil {
+			return buf, err
+		}
+	}
+	for _, t := range sel.virtual {
+		if buf, err = s.appendVirtual(buf, entry, t, typesOnly); err != nil {
+			return buf, err
+		}
+	}
+	return buf, nil
+}
+
+func appendTypeOnly(buf []byte, d schema.Description) []byte {
+	buf, seq := ber.Begin(buf, ber.Sequence)
+	buf = ber.AppendString(buf, ber.OctetString, d.String())
+	return ber.End(ber.AppendHeader(buf, ber.Set, 0), seq)
+}
+
+// appendSlot appends one stored attribute, large ones and selected values included.
+func (s *sight) appendSlot(buf []byte, entry *dit.Entry, slot int, typesOnly bool) ([]byte, error) {
+	d := entry.Shape().Slots[slot]
+	if typesOnly {
+		return appendTypeOnly(buf, d), nil
+	}
+	wanted := s.req.Search.Values
+	_, large := entry.Large(slot)
+	if !large && wanted == nil {
+		return append(buf, entry.Wire(slot, slot+1)...), nil
+	}
+	start := len(buf)
+	buf, seq := ber.Begin(buf, ber.Sequence)
+	buf = ber.AppendString(buf, ber.OctetString, d.String())
+	buf, set := ber.Begin(buf, ber.Set)
+	empty := true
+	err := op.EachValue(s.r, entry, slot, func(value []byte) bool {
+		if wanted == nil || wanted(entry, d, value) {
+			empty = false
+			buf = ber.AppendBytes(buf, ber.OctetString, value)
+		}
+		return true
+	})
+	if err != nil || empty {
+		// RFC 3876 section 3: an attribute of which no value is wanted is not there.
+		return buf[:start], err
+	}
+	return ber.End(ber.End(buf, set), seq), nil
+}
+
+// appendVirtual appends a virtual attribute, if it may be read and has values.
+func (s *sight) appendVirtual(buf []byte, entry *dit.Entry, t *schema.AttributeType, typesOnly bool) ([]byte, error) {
+	d := schema.Description{Type: t}
+	if s.AttrRights(d)&access.Read == 0 {
+		return buf, nil
+	}
+	wanted := s.req.Search.Values
+	start := len(buf)
+	buf, seq := ber.Begin(buf, ber.Sequence)
+	buf = ber.AppendString(buf, ber.OctetString, t.Name())
+	buf, set := ber.Begin(buf, ber.Set)
+	empty := true
+	err := s.views.of(t).Values(s.r, entry, t, s.see, func(value []byte) bool {
+		if typesOnly {
+			empty = false
+			return false
+		}
+		if wanted == nil || wanted(entry, d, value) {
+			empty = false
+			buf = ber.AppendBytes(buf, ber.OctetString, value)
+		}
+		return true
+	})
+	if err != nil || empty {
+		return buf[:start], err
+	}
+	return ber.End(ber.End(buf, set), seq), nil
+}
+
+var _ op.Sight = (*sight)(nil)

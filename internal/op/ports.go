@@ -1,0 +1,139 @@
+package op
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"portolan/internal/access"
+	"portolan/internal/dit"
+	"portolan/internal/schema"
+	"portolan/ldap"
+)
+
+// Ports are what an extension is given of the server. They are complete before the first request is served, and an
+// extension may keep the pointer from the moment it is made, but must not use what is behind it before Overlay.Open or
+// the first request.
+type Ports struct {
+	Directory Directory
+	Journal   Journal
+	State     State
+	// Now and Rand are the clock and the source of random octets, for what runs outside transactions.
+	Now  func() time.Time
+	Rand io.Reader
+	Log  *slog.Logger
+}
+
+// Directory is the engine as extensions see it.
+type Directory interface {
+	// View reads what is durable now. Close it.
+	View() Snapshot
+	// Sight is how the requester of req sees entries in r: a View, or the transaction that a hook was given. It serves one
+	// goroutine, and until r ends.
+	Sight(req *Request, r Reader) Sight
+	// Update runs f as one transaction of the server itself, with overlays and without access rules, and returns when it is
+	// durable. author stands in modifiersName and in the journal. f may be run again. It must not be called from within a
+	// transaction. Errors are *ldap.Error, or ctx.Err().
+	Update(ctx context.Context, author string, f func(tx Tx) error) error
+	// Perform serves a request of the server itself or of another protocol as req.Identity, through everything that a
+	// client's request goes through. w takes what precedes the result.
+	Perform(ctx context.Context, req *Request, w Writer) error
+	// Batch performs write requests of one connection as one transaction, in their order: all or nothing. The replies are
+	// in the requests. failed is the index of the request that failed, -1 where the transaction as a whole did.
+	Batch(ctx context.Context, reqs []*Request) (failed int, err error)
+	// Verify finds the stored password value that a clear one matches, -1 for none. It hashes in the server's pool; busy
+	// says that the pool is full.
+	Verify(ctx context.Context, req *Request, stored [][]byte, password []byte) (int, error)
+	// Hash returns the form in which a new password is stored, by the configured scheme.
+	Hash(ctx context.Context, req *Request, password []byte) ([]byte, error)
+	// Identify returns the identity of an entry by its canonical name, or of the administrator; nil where there is none.
+	Identify(norm, method string) (*Identity, error)
+	// ParseAuthzID returns the identity that an authorization identity names (RFC 4513 section 5.2.1.8); nil where there is
+	// no such entry.
+	ParseAuthzID(authzID, method string) (*Identity, error)
+	// Suffixes are the naming contexts as configured.
+	Suffixes() []string
+	// Observe has f called with every transaction that becomes durable from now on, in the order of the journal. f must not
+	// block. It cannot be taken back: observers live as long as the server.
+	Observe(f func(Commit))
+}
+
+// Snapshot is a Reader with a life of its own.
+type Snapshot interface {
+	Reader
+	// Seq and CSN are the journal position that the snapshot shows.
+	Seq() uint64
+	CSN() dit.CSN
+	// Pin fixes the snapshot to one state, for reads that must fit together. Without it answers may come from two states
+	// next to each other. ldap.Busy-like errors of storage say that the schema has changed meanwhile.
+	Pin() error
+	Close()
+}
+
+// Sight shows entries as one requester may see them. What he may not see is not there. Look must come first; the other
+// methods are about the entry looked at last.
+type Sight interface {
+	// Look turns to an entry. Errors are of storage.
+	Look(e *dit.Entry) (dit.Name, error)
+	// LookAtNew turns to an entry that is not in the directory yet, by its name to be.
+	LookAtNew(name dit.Name)
+	// EntryRights and AttrRights are what the access rules give.
+	EntryRights() access.Right
+	AttrRights(d schema.Description) access.Right
+	// Match decides a filter as a search would: what may not be searched is absent.
+	Match(f *dit.Filter) (dit.Truth, error)
+	// EachAttribute calls f for every attribute that a list as in a search request selects and that may be read, large and
+	// virtual ones included, until it returns false. Attributes without a value that may be read are left out.
+	EachAttribute(list [][]byte, f func(d schema.Description, values [][]byte) bool) error
+	// AppendAttributes appends the same as a PartialAttributeList without its own header (RFC 4511 section 4.5.2).
+	AppendAttributes(dst []byte, list [][]byte, typesOnly bool) ([]byte, error)
+	// Values calls f for the values of an attribute, subtypes included, on which the requester has all of these rights.
+	Values(attr *schema.AttributeType, want access.Right, f func(value []byte) bool) error
+	// InScope reports whether the entry is in the scope of a base entry, 0 being the root.
+	InScope(base dit.ID, scope ldap.Scope) (bool, error)
+	// Visible is the question that views ask.
+	Visible() Visible
+}
+
+// Journal reads the record of all transactions. Only what is durable is in it.
+type Journal interface {
+	// Epoch identifies the line of sequences: positions of another epoch mean nothing here.
+	Epoch() uuid.UUID
+	// Bounds returns the sequences of the oldest and the newest record. Without records first is last + 1.
+	Bounds() (first, last uint64)
+	// Read calls f for the records from this sequence on, in order, until there are no more or f returns false. ErrTrimmed
+	// says that the record asked for is gone. From 0 it begins with the oldest.
+	Read(from uint64, f func(*dit.JournalRecord) bool) error
+	// Wait returns when there is a record after this sequence; its error is ctx.Err(), or that the store is closed.
+	Wait(ctx context.Context, after uint64) error
+}
+
+// ErrTrimmed is Journal.Read's word for records that are gone.
+var ErrTrimmed = ldap.Errorf(ldap.Other, "journal records that were asked for have been trimmed")
+
+// State are small durable keys that are not content: failure times, counters, positions. They stand outside entryCSN, sync
+// and the change log. Changes are seen at once by all and written at most once a second: a crash loses up to a second of
+// them. What must be durable before an answer goes through StateTx. Keys begin with the extension's name and a slash.
+type State interface {
+	// Get returns a value, or nil.
+	Get(key []byte) ([]byte, error)
+	// Set changes a value, Delete removes it.
+	Set(key, value []byte) error
+	Delete(key []byte) error
+	// Update changes a value to what f makes of it with no other change in between; f gets nil where there is none and
+	// returns nil to delete it.
+	Update(key []byte, f func(old []byte) []byte) error
+	// Each calls f for the values whose key begins with prefix, in the order of keys, until it returns false.
+	Each(prefix []byte, f func(key, value []byte) bool) error
+	// Flush returns when all that was set is durable.
+	Flush(ctx context.Context) error
+}
+
+// StateTx is the part of a Tx that changes State together with entries, durable with them.
+type StateTx interface {
+	State(key []byte) ([]byte, error)
+	SetState(key, value []byte) error
+}
