@@ -1,8 +1,6 @@
 package dit
 
 import (
-	"bytes"
-
 	"portolan/internal/schema"
 	"portolan/ldap"
 )
@@ -94,7 +92,7 @@ func (f *Filter) item(s *schema.Schema, out *Node, n *ldap.FilterNode, subs []ld
 			return false
 		}
 		if out.Rule != nil && out.Rule.Kind == schema.SubstringsRule {
-			pieces, ok := parseSubstringAssertion(n.Value)
+			pieces, ok := schema.ParseSubstringAssertion(n.Value)
 			out.Op = ldap.FilterSubstrings
 			return ok && f.pieces(s, out, pieces)
 		}
@@ -157,45 +155,4 @@ func (f *Filter) extensible(s *schema.Schema, out *Node, n *ldap.FilterNode) boo
 		}
 	}
 	return len(out.Types) > 0
-}
-
-// parseSubstringAssertion reads the text form of a substring assertion (RFC 4517 section 3.3.30), which a substrings rule
-// takes in an extensible match: pieces between asterisks, "\\2A" and "\\5C" for the two characters themselves.
-func parseSubstringAssertion(value []byte) ([]ldap.Substring, bool) {
-	var out []ldap.Substring
-	var piece []byte
-	stars := 0
-	end := func(kind ldap.SubKind) {
-		if len(piece) > 0 {
-			out = append(out, ldap.Substring{Kind: kind, Value: piece})
-		}
-		piece = nil
-	}
-	for i := 0; i < len(value); i++ {
-		switch c := value[i]; {
-		case c == '*' && stars == 0:
-			end(ldap.SubInitial)
-			stars++
-		case c == '*':
-			end(ldap.SubAny)
-			stars++
-		case c == '\\':
-			if i+2 >= len(value) {
-				return nil, false
-			}
-			switch string(bytes.ToUpper(value[i+1 : i+3])) {
-			case "2A":
-				piece = append(piece, '*')
-			case "5C":
-				piece = append(piece, '\\')
-			default:
-				return nil, false
-			}
-			i += 2
-		default:
-			piece = append(piece, c)
-		}
-	}
-	end(ldap.SubFinal)
-	return out, stars > 0 && len(out) > 0
 }

@@ -1,7 +1,6 @@
 package dit
 
 import (
-	"strings"
 	"testing"
 
 	"portolan/ber"
@@ -88,22 +87,6 @@ func TestUnreadableLargeSlotIsUndefined(t *testing.T) {
 			t.Errorf("%s: %v %v, want %v", filter, got, err, want)
 		}
 	}
-}
-
-func FuzzSubstringAssertion(f *testing.F) {
-	f.Add("a*b")
-	f.Add(`\2a*\5c`)
-	f.Fuzz(func(t *testing.T, text string) {
-		pieces, ok := parseSubstringAssertion([]byte(text))
-		if ok && !strings.Contains(text, "*") {
-			t.Errorf("%q has no asterisk", text)
-		}
-		for i, p := range pieces {
-			if len(p.Value) == 0 || p.Kind == ldap.SubInitial && i > 0 || p.Kind == ldap.SubFinal && i < len(pieces)-1 {
-				t.Errorf("%q: piece %d is %+v", text, i, p)
-			}
-		}
-	})
 }
 
 // FuzzFilter compiles and evaluates whatever the decoder lets through: nothing that a client can send may do harm.

@@ -117,12 +117,15 @@ func squeeze(dst, text []byte) []byte {
 }
 
 // isSpaceAt reports whether the SPACE at i is one for RFC 4518 section 2.6.1: no combining mark follows it.
-func isSpaceAt(text []byte, i int) bool {
-	if i+1 == len(text) || text[i+1] < utf8.RuneSelf {
-		return true
+func isSpaceAt(text []byte, i int) bool { return !isMarked(text[i+1:]) }
+
+// isMarked reports whether text begins with a combining mark.
+func isMarked(text []byte) bool {
+	if len(text) == 0 || text[0] < utf8.RuneSelf {
+		return false
 	}
-	r, _ := utf8.DecodeRune(text[i+1:])
-	return !unicode.Is(unicode.M, r)
+	r, _ := utf8.DecodeRune(text)
+	return unicode.Is(unicode.M, r)
 }
 
 // A place says what a text is in a substring match.
@@ -214,7 +217,7 @@ func appendWithout(dst, text []byte, hyphens bool) ([]byte, error) {
 func strip(dst, text []byte, hyphens bool) []byte {
 	for i := 0; i < len(text); {
 		r, n := utf8.DecodeRune(text[i:])
-		if !(r == ' ' && isSpaceAt(text, i) || hyphens && isHyphen(r)) {
+		if !((r == ' ' || hyphens && isHyphen(r)) && !isMarked(text[i+n:])) {
 			dst = append(dst, text[i:i+n]...)
 		}
 		i += n

@@ -2,8 +2,11 @@ package schema
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/xdg-go/stringprep"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 	"pgregory.net/rapid"
@@ -47,6 +50,38 @@ func TestFoldedTextIsFolded(t *testing.T) {
 			if again := norm.NFKC.Bytes(bytes.Map(foldCherokee, folded)); string(again) != text {
 				t.Fatalf("%U: %q is taken for folded and becomes %q", r, text, again)
 			}
+		}
+	}
+}
+
+// The tables of RFC 3454, which RFC 4518 names, give the same for every code point that they know, but for capitals that
+// a later Unicode gave a small letter.
+func TestTablesOfRFC3454(t *testing.T) {
+	later := func(r rune) bool {
+		return r >= 0x10A0 && r <= 0x10C5 || r == 0x04C0 || r == 0x2132 || r == 0x2183
+	}
+	prohibited := []stringprep.Set{stringprep.TableA1, stringprep.TableC3, stringprep.TableC4, stringprep.TableC8, {{0xFFFD, 0xFFFD}}}
+	for r := rune(0); r <= 0x10FFFF; r++ {
+		if stringprep.TableA1.Contains(r) || stringprep.TableC5.Contains(r) || later(r) {
+			continue
+		}
+		mapped := ""
+		switch mapping(r) {
+		case toSpace:
+			mapped = " "
+		case toItself:
+			mapped = string(r)
+			if to, ok := stringprep.TableB2.Map(r); ok {
+				mapped = string(to)
+			}
+		}
+		want := norm.NFKC.String("x" + mapped + "x")
+		refused := strings.ContainsFunc(want, func(r rune) bool {
+			return slices.ContainsFunc(prohibited, func(s stringprep.Set) bool { return s.Contains(r) })
+		})
+		got, err := prepare(nil, []byte("x"+string(r)+"x"), true)
+		if refused != (err != nil) || err == nil && string(got) != want {
+			t.Errorf("%U: %+q, %v; the tables give %+q, prohibited: %v", r, got, err, want, refused)
 		}
 	}
 }

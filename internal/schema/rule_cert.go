@@ -4,33 +4,30 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
-	"math/big"
-	"slices"
-	"unicode/utf16"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
-
-	"portolan/ldap"
 )
 
-// Matching of certificates and their kin (RFC 4523). Keys are text: the parts that the exact-match rules compare.
+// Exact matching of certificates and their kin (RFC 4523). Keys are text: the parts that the rules compare.
 
 var (
 	errCertificate          = errors.New("the value is no X.509 certificate in DER")
 	errCertificateList      = errors.New("the value is no X.509 certificate revocation list in DER")
 	errCertificatePair      = errors.New("the value is no X.509 certificate pair in DER")
 	errAlgorithm            = errors.New("the value is no X.509 supported algorithm in DER")
+	errAttributeCert        = errors.New("the value is no X.509 attribute certificate in DER")
 	errCertificateAssertion = errors.New(`the assertion is written { serialNumber 123, issuer rdnSequence:"CN=name" }`)
 	errListAssertion        = errors.New(`the assertion is written { issuer rdnSequence:"CN=name", thisUpdate utcTime:"240101000000Z" }`)
 	errPairAssertion        = errors.New(`the assertion is written { issuedToThisCAAssertion { serialNumber 123, issuer rdnSequence:"CN=name" } }`)
 	errAlgorithmAssertion   = errors.New("the assertion is written { algorithm 1.2.3 }")
+	errAttributeAssertion   = errors.New(`the assertion is written { serialNumber 123, issuer { issuerName { directoryName:rdnSequence:"CN=name" } } }`)
 )
 
 // A certID is what certificateExactMatch compares.
 type certID struct {
-	serial []byte // decimal
-	issuer []byte // normalised
+	serial string // decimal; "" where there is no certificate
+	issuer string // normalised
 }
 
 func (c certID) append(dst []byte) []byte {
@@ -40,114 +37,12 @@ func (c certID) append(dst []byte) []byte {
 
 // readCertificate takes serial number and issuer out of a certificate.
 func readCertificate(s *Schema, in cryptobyte.String) (certID, bool) {
-	var cert, tbs cryptobyte.String
-	if !in.ReadASN1(&cert, asn1.SEQUENCE) || !in.Empty() || !cert.ReadASN1(&tbs, asn1.SEQUENCE) ||
-		!cert.SkipASN1(asn1.SEQUENCE) || !cert.SkipASN1(asn1.BIT_STRING) || !cert.Empty() {
+	var c certificate
+	if !c.read(in) {
 		return certID{}, false
 	}
-	serial := new(big.Int)
-	var issuer cryptobyte.String
-	if !tbs.SkipOptionalASN1(asn1.Tag(0).Constructed().ContextSpecific()) || !tbs.ReadASN1Integer(serial) ||
-		!tbs.SkipASN1(asn1.SEQUENCE) || !tbs.ReadASN1(&issuer, asn1.SEQUENCE) ||
-		!tbs.SkipASN1(asn1.SEQUENCE) || !tbs.SkipASN1(asn1.SEQUENCE) || !tbs.SkipASN1(asn1.SEQUENCE) {
-		return certID{}, false
-	}
-	if serial.BitLen() > 8*64 { // RFC 5280 allows 20 octets
-		return certID{}, false
-	}
-	dn, ok := readName(issuer)
-	if !ok {
-		return certID{}, false
-	}
-	return certID{serial.Append(nil, 10), s.NormalizeParsed(nil, dn)}, true
-}
-
-// readName reads the content of an RDNSequence.
-func readName(in cryptobyte.String) (ldap.DN, bool) {
-	var dn ldap.DN
-	for !in.Empty() {
-		var set cryptobyte.String
-		var rdn ldap.RDN
-		if !in.ReadASN1(&set, asn1.SET) || set.Empty() {
-			return nil, false
-		}
-		for !set.Empty() {
-			var pair, value cryptobyte.String
-			var oid encodedOID
-			var tag asn1.Tag
-			if !set.ReadASN1(&pair, asn1.SEQUENCE) || !oid.read(&pair) || !pair.ReadAnyASN1Element(&value, &tag) || !pair.Empty() {
-				return nil, false
-			}
-			rdn = append(rdn, ldap.AVA{Type: oid.text, Value: derText(value, tag)})
-		}
-		dn = append(dn, rdn)
-	}
-	slices.Reverse(dn)
-	return dn, true
-}
-
-// An encodedOID is an OBJECT IDENTIFIER as text.
-type encodedOID struct{ text string }
-
-func (o *encodedOID) read(in *cryptobyte.String) bool {
-	var body cryptobyte.String
-	if !in.ReadASN1(&body, asn1.OBJECT_IDENTIFIER) || len(body) == 0 || len(body) > 128 {
-		return false
-	}
-	var out []byte
-	arc, first := new(big.Int), true
-	for i, c := range body {
-		arc.Lsh(arc, 7)
-		arc.Or(arc, big.NewInt(int64(c&0x7f)))
-		if c&0x80 != 0 {
-			if i == len(body)-1 {
-				return false
-			}
-			continue
-		}
-		if first {
-			top := int64(2)
-			if arc.IsInt64() && arc.Int64() < 80 {
-				top = arc.Int64() / 40
-			}
-			out = append(out, byte('0'+top))
-			arc.Sub(arc, big.NewInt(40*top))
-			first = false
-		}
-		out = arc.Append(append(out, '.'), 10)
-		arc.SetInt64(0)
-	}
-	o.text = string(out)
-	return true
-}
-
-// derText converts the string types of X.520 to UTF-8. What is none of them stays as its encoding.
-func derText(element cryptobyte.String, tag asn1.Tag) []byte {
-	var body cryptobyte.String
-	in := element
-	if !in.ReadASN1(&body, tag) {
-		return element
-	}
-	switch tag {
-	case asn1.UTF8String, asn1.PrintableString, asn1.IA5String, asn1.Tag(18): // 18 is NumericString
-		return body
-	case asn1.T61String: // in use it is Latin-1
-		out := make([]rune, len(body))
-		for i, c := range body {
-			out[i] = rune(c)
-		}
-		return []byte(string(out))
-	case asn1.Tag(30): // BMPString
-		if len(body)%2 != 0 {
-			return element
-		}
-		units := make([]uint16, len(body)/2)
-		for i := range units {
-			units[i] = uint16(body[2*i])<<8 | uint16(body[2*i+1])
-		}
-		return []byte(string(utf16.Decode(units)))
-	}
-	return element
+	issuer, ok := s.normName(c.issuer)
+	return certID{c.serial.String(), issuer}, ok
 }
 
 func certificateKey(s *Schema, dst, v []byte) ([]byte, error) {
@@ -166,36 +61,30 @@ func certificateAssertion(s *Schema, dst, v []byte) ([]byte, error) {
 	return id.append(dst), nil
 }
 
+// isDER tells a value itself from the text of an assertion.
+func isDER(v []byte) bool { return len(v) > 0 && v[0] == byte(asn1.SEQUENCE) }
+
 // parseCertAssertion reads a CertificateExactAssertion in GSER (RFC 4523 appendix A.1), in the older form
 // "serial$issuer" (RFC 2252 era), or the certificate itself, whose own assertion that is.
 func parseCertAssertion(s *Schema, v []byte) (certID, bool) {
-	if len(v) > 0 && v[0] == 0x30 {
+	if isDER(v) {
 		return readCertificate(s, v)
 	}
 	if serial, issuer, ok := bytes.Cut(v, []byte{'$'}); ok && bytes.IndexByte(serial, '{') < 0 {
-		return newCertID(s, bytes.TrimSpace(serial), bytes.TrimSpace(issuer))
+		n, ok := gserInteger(bytes.TrimSpace(serial))
+		dn, err := s.NormalizeDN(nil, bytes.TrimSpace(issuer))
+		return certID{n, string(dn)}, ok && err == nil
 	}
-	g := gser{in: v}
-	fields, ok := g.sequence()
-	if !ok || !g.end() || len(fields) != 2 {
+	fields, ok := gserFields(v)
+	if !ok || len(fields) != 2 {
 		return certID{}, false
 	}
-	return newCertID(s, fields["serialnumber"], nameChoice(fields["issuer"]))
+	n, ok := gserInteger(fields["serialnumber"])
+	issuer, ok2 := s.gserName(fields["issuer"])
+	return certID{n, issuer}, ok && ok2
 }
 
-func newCertID(s *Schema, serial, issuer []byte) (certID, bool) {
-	if issuer == nil {
-		return certID{}, false
-	}
-	n, err := integerKey(s, nil, serial)
-	if err != nil {
-		return certID{}, false
-	}
-	dn, err := s.NormalizeDN(nil, issuer)
-	return certID{n, dn}, err == nil
-}
-
-// nameChoice takes the "rdnSequence:" off a name.
+// nameChoice takes the "rdnSequence:" off a name and the quotes off what follows.
 func nameChoice(v []byte) []byte {
 	const choice = "rdnsequence:"
 	if len(v) > len(choice) && bytes.EqualFold(v[:len(choice)], []byte(choice)) {
@@ -204,90 +93,117 @@ func nameChoice(v []byte) []byte {
 	return gserString(v)
 }
 
-// gserString takes the quotes off a string (RFC 3641 section 3.2); nil if there are none.
-func gserString(v []byte) []byte {
-	if len(v) < 2 || v[0] != '"' || v[len(v)-1] != '"' {
-		return nil
-	}
-	return bytes.ReplaceAll(v[1:len(v)-1], []byte(`""`), []byte(`"`))
+// A listID is what certificateListExactMatch compares.
+type listID struct {
+	issuer string
+	at     instant
+	point  *distributionPoint // of an assertion; nil: any
 }
 
-// listOfRevokedKey is what certificateListExactMatch compares: the issuer and thisUpdate.
+func (l *listID) append(dst []byte) []byte {
+	return appendInstant(append(append(dst, l.issuer...), '$'), l.at)
+}
+
+// listOfRevokedKey is the issuer and thisUpdate.
 func listOfRevokedKey(s *Schema, dst, v []byte) ([]byte, error) {
-	in := cryptobyte.String(v)
-	var list, tbs, issuer, when cryptobyte.String
-	var tag asn1.Tag
-	if !in.ReadASN1(&list, asn1.SEQUENCE) || !in.Empty() || !list.ReadASN1(&tbs, asn1.SEQUENCE) ||
-		!list.SkipASN1(asn1.SEQUENCE) || !list.SkipASN1(asn1.BIT_STRING) || !list.Empty() ||
-		!tbs.SkipOptionalASN1(asn1.INTEGER) || !tbs.SkipASN1(asn1.SEQUENCE) || !tbs.ReadASN1(&issuer, asn1.SEQUENCE) ||
-		!tbs.ReadAnyASN1(&when, &tag) {
+	var l revocationList
+	if !l.read(v) {
 		return dst, errCertificateList
 	}
-	dn, ok := readName(issuer)
-	if !ok || tag != asn1.UTCTime && tag != asn1.GeneralizedTime {
+	issuer, ok := s.normName(l.issuer)
+	if !ok {
 		return dst, errCertificateList
 	}
-	return appendListID(s, dst, s.NormalizeParsed(nil, dn), when, tag == asn1.UTCTime, errCertificateList)
+	return (&listID{issuer: issuer, at: l.thisUpdate}).append(dst), nil
 }
 
-func appendListID(s *Schema, dst, issuer, when []byte, utc bool, bad error) ([]byte, error) {
-	if utc {
-		full, ok := expandUTCTime(when)
-		if !ok {
-			return dst, bad
+// parseListAssertion reads a CertificateListExactAssertion in GSER (RFC 4523 appendix A.5).
+func parseListAssertion(s *Schema, v []byte) (*listID, bool) {
+	fields, ok := gserFields(v)
+	if !ok || fields["issuer"] == nil || fields["thisupdate"] == nil {
+		return nil, false
+	}
+	out := &listID{}
+	for name, value := range fields {
+		switch name {
+		case "issuer":
+			out.issuer, ok = s.gserName(value)
+		case "thisupdate":
+			ok = gserTime(value, &out.at)
+		case "distributionpoint":
+			out.point, ok = s.gserDistributionPoint(value)
+		default:
+			ok = false
 		}
-		when = full
+		if !ok {
+			return nil, false
+		}
 	}
-	start := len(dst)
-	dst = append(append(dst, issuer...), '$')
-	dst, err := timeKey(s, dst, when)
-	if err != nil {
-		return dst[:start], bad
-	}
-	return dst, nil
+	return out, true
 }
 
 func listOfRevokedAssertion(s *Schema, dst, v []byte) ([]byte, error) {
-	if len(v) > 0 && v[0] == 0x30 {
+	if isDER(v) {
 		return listOfRevokedKey(s, dst, v)
 	}
-	g := gser{in: v}
-	fields, ok := g.sequence()
-	if !ok || !g.end() {
+	l, ok := parseListAssertion(s, v)
+	if !ok {
 		return dst, errListAssertion
 	}
-	name := nameChoice(fields["issuer"])
-	choice, when, ok := bytes.Cut(fields["thisupdate"], []byte{':'})
-	when = gserString(bytes.TrimSpace(when))
-	if !ok || name == nil || when == nil || len(fields) != 2 {
-		return dst, errListAssertion
-	}
-	issuer, err := s.NormalizeDN(nil, name)
-	if err != nil {
-		return dst, errListAssertion
-	}
-	return appendListID(s, dst, issuer, when, bytes.EqualFold(choice, []byte("utcTime")), errListAssertion)
+	return l.append(dst), nil
 }
 
-// readPair takes a CertificatePair apart; an absent half has no serial.
-func readPair(s *Schema, v []byte) (to, by certID, ok bool) {
+// listExactMatch compares issuer and thisUpdate, and the distribution point where the assertion has one.
+func listExactMatch(s *Schema, value, assertion []byte) (bool, error) {
+	want, err := listOfRevokedAssertion(s, nil, assertion)
+	if err != nil {
+		return false, err
+	}
+	have, err := listOfRevokedKey(s, nil, value)
+	if err != nil || !bytes.Equal(have, want) || isDER(assertion) {
+		return err == nil && bytes.Equal(have, want), err
+	}
+	id, ok := parseListAssertion(s, assertion)
+	if !ok || id.point == nil {
+		return ok, nil
+	}
+	var l revocationList
+	if !l.read(value) {
+		return false, errCertificateList
+	}
+	dist, ok := s.readDistribution(l.extensions)
+	return ok && dist != nil && id.point.meets(dist.point), nil
+}
+
+// splitPair takes a CertificatePair apart; an absent half is nil.
+func splitPair(v []byte) (to, by cryptobyte.String, ok bool) {
 	in := cryptobyte.String(v)
-	var pair, half cryptobyte.String
+	var pair cryptobyte.String
 	if !in.ReadASN1(&pair, asn1.SEQUENCE) || !in.Empty() || pair.Empty() {
-		return to, by, false
+		return nil, nil, false
 	}
-	for i, id := range []*certID{&to, &by} {
+	for i, half := range []*cryptobyte.String{&to, &by} {
 		var present bool
-		if !pair.ReadOptionalASN1(&half, &present, asn1.Tag(i).Constructed().ContextSpecific()) {
-			return to, by, false
+		if !pair.ReadOptionalASN1(half, &present, structTag(uint8(i))) {
+			return nil, nil, false
 		}
-		if present {
-			if *id, ok = readCertificate(s, half); !ok {
-				return to, by, false
-			}
+		if !present {
+			*half = nil
 		}
 	}
-	return to, by, pair.Empty()
+	return to, by, pair.Empty() && (to != nil || by != nil)
+}
+
+// readPair takes the identities out of a CertificatePair.
+func readPair(s *Schema, v []byte) (to, by certID, ok bool) {
+	first, second, ok := splitPair(v)
+	if ok && first != nil {
+		to, ok = readCertificate(s, first)
+	}
+	if ok && second != nil {
+		by, ok = readCertificate(s, second)
+	}
+	return to, by, ok
 }
 
 func pairKey(s *Schema, dst, v []byte) ([]byte, error) {
@@ -298,30 +214,38 @@ func pairKey(s *Schema, dst, v []byte) ([]byte, error) {
 	return by.append(append(to.append(dst), '|')), nil
 }
 
-// parsePairAssertion reads a CertificatePairExactAssertion in GSER, or takes the value itself.
-func parsePairAssertion(s *Schema, v []byte) (to, by certID, ok bool) {
-	if len(v) > 0 && v[0] == 0x30 {
-		return readPair(s, v)
-	}
-	g := gser{in: v}
-	fields, ok := g.sequence()
-	if !ok || !g.end() || len(fields) == 0 {
-		return to, by, false
+// pairHalves reads the two assertions of a pair assertion (RFC 4523 appendices A.3 and A.4).
+func pairHalves(v []byte) (to, by []byte, ok bool) {
+	fields, ok := gserFields(v)
+	if !ok || len(fields) == 0 {
+		return nil, nil, false
 	}
 	for name, text := range fields {
-		id := &to
 		switch name {
 		case "issuedtothiscaassertion":
+			to = text
 		case "issuedbythiscaassertion":
-			id = &by
+			by = text
 		default:
-			return to, by, false
-		}
-		if *id, ok = parseCertAssertion(s, text); !ok {
-			return to, by, false
+			return nil, nil, false
 		}
 	}
 	return to, by, true
+}
+
+// parsePairAssertion reads a CertificatePairExactAssertion in GSER, or takes the value itself.
+func parsePairAssertion(s *Schema, v []byte) (to, by certID, ok bool) {
+	if isDER(v) {
+		return readPair(s, v)
+	}
+	first, second, ok := pairHalves(v)
+	if ok && first != nil {
+		to, ok = parseCertAssertion(s, first)
+	}
+	if ok && second != nil {
+		by, ok = parseCertAssertion(s, second)
+	}
+	return to, by, ok
 }
 
 func pairAssertion(s *Schema, dst, v []byte) ([]byte, error) {
@@ -332,8 +256,8 @@ func pairAssertion(s *Schema, dst, v []byte) ([]byte, error) {
 	return by.append(append(to.append(dst), '|')), nil
 }
 
-// pairMatch compares the halves that the assertion has.
-func pairMatch(s *Schema, value, assertion []byte) (bool, error) {
+// pairExactMatch compares the halves that the assertion has.
+func pairExactMatch(s *Schema, value, assertion []byte) (bool, error) {
 	to, by, ok := readPair(s, value)
 	if !ok {
 		return false, errCertificatePair
@@ -342,9 +266,7 @@ func pairMatch(s *Schema, value, assertion []byte) (bool, error) {
 	if !ok {
 		return false, errPairAssertion
 	}
-	same := func(have, want certID) bool {
-		return len(want.serial) == 0 || bytes.Equal(have.serial, want.serial) && bytes.Equal(have.issuer, want.issuer)
-	}
+	same := func(have, want certID) bool { return want.serial == "" || have == want }
 	return same(to, wantTo) && same(by, wantBy), nil
 }
 
@@ -353,7 +275,8 @@ func algorithmKey(_ *Schema, dst, v []byte) ([]byte, error) {
 	in := cryptobyte.String(v)
 	var outer, id cryptobyte.String
 	var oid encodedOID
-	if !in.ReadASN1(&outer, asn1.SEQUENCE) || !in.Empty() || !outer.ReadASN1(&id, asn1.SEQUENCE) || !oid.read(&id) {
+	if !in.ReadASN1(&outer, asn1.SEQUENCE) || !in.Empty() || !outer.ReadASN1(&id, asn1.SEQUENCE) || !oid.read(&id) ||
+		!outer.SkipOptionalASN1(structTag(0)) || !outer.SkipOptionalASN1(structTag(1)) || !outer.Empty() {
 		return dst, errAlgorithm
 	}
 	dst = append(dst, oid.text...)
@@ -363,28 +286,16 @@ func algorithmKey(_ *Schema, dst, v []byte) ([]byte, error) {
 	return dst, nil
 }
 
+// algorithmAssertion reads an AlgorithmIdentifier in GSER (RFC 4523 appendix A.7). Of parameters only NULL can be
+// compared: others have no form in GSER that does not depend on the algorithm.
 func algorithmAssertion(s *Schema, dst, v []byte) ([]byte, error) {
-	if len(v) > 0 && v[0] == 0x30 {
+	if isDER(v) {
 		return algorithmKey(s, dst, v)
 	}
-	g := gser{in: v}
-	fields, ok := g.sequence()
+	fields, ok := gserFields(v)
 	oid := fields["algorithm"]
-	if !ok || !g.end() || !validOID(oid) || len(fields) > 1 && string(fields["parameters"]) != "NULL" || len(fields) > 2 {
+	if !ok || !validOID(oid) || len(fields) > 1 && string(fields["parameters"]) != "NULL" || len(fields) > 2 {
 		return dst, errAlgorithmAssertion
 	}
 	return append(dst, oid...), nil
-}
-
-// expandUTCTime gives a UTC Time (RFC 4517 section 3.3.34) its century: years below 50 are of this one (RFC 5280).
-func expandUTCTime(v []byte) ([]byte, bool) {
-	year, ok := digits(v, 0, 2)
-	if !ok {
-		return nil, false
-	}
-	century := "19"
-	if year < 50 {
-		century = "20"
-	}
-	return append([]byte(century), v...), true
 }

@@ -3,6 +3,8 @@ package schema
 import (
 	"bytes"
 	"errors"
+	"slices"
+	"strings"
 )
 
 var (
@@ -27,6 +29,11 @@ func (s *Schema) resolveOID(name []byte) (string, bool) {
 	}
 	if r := s.rules[string(low)]; r != nil {
 		return r.OID, true
+	}
+	for _, f := range s.nameForms {
+		if slices.ContainsFunc(f.Names, func(n string) bool { return strings.EqualFold(n, string(low)) }) {
+			return f.OID, true
+		}
 	}
 	return "", false
 }

@@ -9,6 +9,12 @@ import (
 // syn is the OID arc of the syntaxes of RFC 4517 and its predecessors.
 const syn = "1.3.6.1.4.1.1466.115.121.1."
 
+// x509Arc and pmiArc are the arcs of the assertion syntaxes of RFC 4523 and of slapd's syntaxes for attribute certificates.
+const (
+	x509Arc = "1.3.6.1.1.15."
+	pmiArc  = "1.3.6.1.4.1.4203.666.11.10.2."
+)
+
 // keyFunc makes the key of a value or an assertion value.
 type keyFunc = func(s *Schema, dst, value []byte) ([]byte, error)
 
@@ -25,6 +31,7 @@ type ruleDef struct {
 var (
 	stringSyntaxes  = []string{syn + "15", syn + "44", syn + "11", syn + "50"}
 	integerSyntaxes = []string{syn + "27"}
+	noSyntax        = []string{"-"}
 	describedByOID  = []string{syn + "3", syn + "16", syn + "30", syn + "31", syn + "35", syn + "37", syn + "54"}
 )
 
@@ -56,11 +63,15 @@ func builtinRules() []ruleDef {
 		equality("2.5.13.20", "telephoneNumberMatch", syn+"50", telephoneKey, telephoneKey),
 		substrings("2.5.13.21", "telephoneNumberSubstringsMatch", syn+"58", telephoneSub, syn+"50"),
 		{oid: "2.5.13.23", name: "uniqueMemberMatch", syntax: syn + "34", MatchingRule: MatchingRule{ValueKey: uidNameKey, AssertionKey: uidNameKey, stable: true, nested: nestedUIDNameKey}},
+		// X.520, for the syntax that RFC 4517 keeps and gives no rules.
+		{oid: "2.5.13.25", name: "uTCTimeMatch", syntax: syn + "53", MatchingRule: MatchingRule{ValueKey: utcTimeKey, AssertionKey: utcTimeKey}},
+		ordering("2.5.13.26", "uTCTimeOrderingMatch", syn+"53", utcTimeOrder),
 		equality("2.5.13.27", "generalizedTimeMatch", syn+"24", timeKey, timeKey),
 		ordering("2.5.13.28", "generalizedTimeOrderingMatch", syn+"24", timeOrder),
 		firstComponent("2.5.13.29", "integerFirstComponentMatch", syn+"27", firstInteger, integerKey, syn+"17", syn+"27"),
 		firstComponent("2.5.13.30", "objectIdentifierFirstComponentMatch", syn+"38", firstOID, oidAssertion, describedByOID...),
-		firstComponent("2.5.13.31", "directoryStringFirstComponentMatch", syn+"15", firstString, ignoreKey, describedByOID...),
+		// No syntax of RFC 4517 begins with a Directory String: the rule goes with the types that name it.
+		firstComponent("2.5.13.31", "directoryStringFirstComponentMatch", syn+"15", firstString, ignoreKey, noSyntax...),
 		words("2.5.13.32", "wordMatch", syn+"15", wordMatch, stringSyntaxes...),
 		words("2.5.13.33", "keywordMatch", syn+"15", keywordMatch, stringSyntaxes...),
 		equality("1.3.6.1.4.1.1466.109.114.1", "caseExactIA5Match", syn+"26", exactIA5Key, exactIA5Key),
@@ -78,10 +89,15 @@ func builtinRules() []ruleDef {
 		ordering("1.3.6.1.4.1.4203.666.11.2.3", "CSNOrderingMatch", "1.3.6.1.4.1.4203.666.11.2.1", csnKey),
 		equality("1.3.6.1.4.1.4203.666.4.12", "authzMatch", "1.3.6.1.4.1.4203.666.2.7", exactKey, exactKey),
 		// RFC 4523.
-		assertion("2.5.13.34", "certificateExactMatch", "1.3.6.1.1.15.1", certificateKey, certificateAssertion, syn+"8"),
-		{oid: "2.5.13.36", name: "certificatePairExactMatch", syntax: "1.3.6.1.1.15.3", applies: []string{syn + "10"}, MatchingRule: MatchingRule{ValueKey: pairKey, AssertionKey: pairAssertion, Match: pairMatch}},
-		assertion("2.5.13.38", "certificateListExactMatch", "1.3.6.1.1.15.5", listOfRevokedKey, listOfRevokedAssertion, syn+"9"),
-		assertion("2.5.13.40", "algorithmIdentifierMatch", "1.3.6.1.1.15.7", algorithmKey, algorithmAssertion, syn+"49"),
+		assertion("2.5.13.34", "certificateExactMatch", x509Arc+"1", certificateKey, certificateAssertion, nil, syn+"8"),
+		assertion("2.5.13.35", "certificateMatch", x509Arc+"2", octetKey, certificatePartsKey, certificateMatch, syn+"8"),
+		assertion("2.5.13.36", "certificatePairExactMatch", x509Arc+"3", pairKey, pairAssertion, pairExactMatch, syn+"10"),
+		assertion("2.5.13.37", "certificatePairMatch", x509Arc+"4", octetKey, pairPartsKey, certificatePairMatch, syn+"10"),
+		assertion("2.5.13.38", "certificateListExactMatch", x509Arc+"5", listOfRevokedKey, listOfRevokedAssertion, listExactMatch, syn+"9"),
+		assertion("2.5.13.39", "certificateListMatch", x509Arc+"6", octetKey, listPartsKey, certificateListMatch, syn+"9"),
+		assertion("2.5.13.40", "algorithmIdentifierMatch", x509Arc+"7", algorithmKey, algorithmAssertion, nil, syn+"49"),
+		// X.509 attribute certificates, with the OIDs that slapd gave to their syntaxes.
+		assertion("2.5.13.45", "attributeCertificateExactMatch", pmiArc+"2", attributeCertKey, attributeCertAssertion, nil, pmiArc+"1"),
 		// RFC 3112. authPasswordMatch, which compares a clear password, is left out: it would be a way to guess passwords
 		// around the defences of a bind.
 		equality("1.3.6.1.4.1.4203.1.2.2", "authPasswordExactMatch", "1.3.6.1.4.1.4203.1.1.2", authPasswordKey, authPasswordKey),
@@ -124,9 +140,11 @@ func firstComponent(oid, name, syntax string, value, assertion keyFunc, applies 
 	return ruleDef{oid: oid, name: name, syntax: syntax, applies: applies, MatchingRule: MatchingRule{ValueKey: value, AssertionKey: assertion}}
 }
 
-// assertion is an equality rule with an assertion syntax of its own.
-func assertion(oid, name, syntax string, value, assertion keyFunc, applies ...string) ruleDef {
-	return firstComponent(oid, name, syntax, value, assertion, applies...)
+// assertion is an equality rule with an assertion syntax of its own, and a comparison of its own where match is not nil.
+func assertion(oid, name, syntax string, value, assertion keyFunc, match func(*Schema, []byte, []byte) (bool, error), applies ...string) ruleDef {
+	d := firstComponent(oid, name, syntax, value, assertion, applies...)
+	d.Match = match
+	return d
 }
 
 // words is a rule that looks for a word; the keys are those of caseIgnoreMatch.

@@ -119,44 +119,12 @@ func definition(kind string) func(*Schema, []byte) error {
 	}
 }
 
-func checkCertificate(s *Schema, v []byte) error {
-	_, ok := readCertificate(s, v)
-	return failUnless(ok, errCertificate)
-}
-
-func checkCertificateList(s *Schema, v []byte) error {
-	_, err := listOfRevokedKey(s, nil, v)
-	return err
-}
-
-func checkCertificatePair(s *Schema, v []byte) error {
-	_, _, ok := readPair(s, v)
-	return failUnless(ok, errCertificatePair)
-}
-
-func checkAlgorithm(s *Schema, v []byte) error {
-	_, err := algorithmKey(s, nil, v)
-	return err
-}
-
-func checkCertificateAssertion(s *Schema, v []byte) error {
-	_, ok := parseCertAssertion(s, v)
-	return failUnless(ok, errCertificateAssertion)
-}
-
-func checkPairAssertion(s *Schema, v []byte) error {
-	_, _, ok := parsePairAssertion(s, v)
-	return failUnless(ok, errPairAssertion)
-}
-
-func checkListAssertion(s *Schema, v []byte) error {
-	_, err := listOfRevokedAssertion(s, nil, v)
-	return err
-}
-
-func checkAlgorithmAssertion(s *Schema, v []byte) error {
-	_, err := algorithmAssertion(s, nil, v)
-	return err
+// checkKey checks a value by making its key.
+func checkKey(key keyFunc) func(*Schema, []byte) error {
+	return func(s *Schema, v []byte) error {
+		_, err := key(s, nil, v)
+		return err
+	}
 }
 
 func checkSequence(_ *Schema, v []byte) error {

@@ -1,7 +1,10 @@
 package schema
 
 import (
+	"strings"
 	"testing"
+
+	"portolan/ldap"
 )
 
 func TestSyntaxes(t *testing.T) {
@@ -13,7 +16,7 @@ func TestSyntaxes(t *testing.T) {
 		syn + "7":                        {[]string{"TRUE", "FALSE"}, []string{"", "true", "1", "TRUE "}},
 		syn + "11":                       {[]string{"DE", "us"}, []string{"", "D", "DEU", "D\xc4"}},
 		syn + "12":                       {[]string{"", "cn=a,dc=b", `cn=a\,b`, "CN=Steve Kille,O=Isode Limited,C=GB"}, []string{"cn", "cn=a,", "steve"}},
-		syn + "14":                       {[]string{"any", "telephone $ videotex"}, []string{"", "pigeon", "any $"}},
+		syn + "14":                       {[]string{"any", "telephone $ videotex", "MHS$IA5"}, []string{"", "pigeon", "any $", " any", "any "}},
 		syn + "15":                       {[]string{"a", "Überraschung", " "}, []string{"", "\xff"}},
 		syn + "16":                       {[]string{"( 2.5.6.4 DESC 'content rule for organization' NOT ( x121Address $ telexNumber ) )"}, []string{"", "( 2.5.6.4 FOO )"}},
 		syn + "17":                       {[]string{"( 2 DESC 'organization structure rule' FORM 2.5.15.3 )"}, []string{"", "( x FORM a )"}},
@@ -35,11 +38,11 @@ func TestSyntaxes(t *testing.T) {
 		syn + "44":                       {[]string{"This is a PrintableString.", "a=b"}, []string{"", "a@b", "é"}},
 		syn + "45":                       {[]string{"{ }", `{ base "ou=a", minimum 1, maximum 3, specificExclusions { chopBefore:"cn=x", chopAfter: "cn=y" }, specificationFilter and:{ item:person, not:item:2.5.6.4 } }`, `{specificationFilter or:{}}`}, []string{"", "{", `{ base ou=a }`, `{ minimum x }`, `{ base "", base "" }`, `{ specificationFilter person }`, `{ base "" } x`, `{ base "cn" }`}},
 		syn + "50":                       {[]string{"+1 512 315 0280"}, []string{"", "é"}},
-		syn + "51":                       {[]string{"abc", "abc$graphic:x$private:"}, []string{"", "abc$x:y"}},
+		syn + "51":                       {[]string{"abc", "abc$graphic:x$private:", "abc$Page:a\\24b\\5C\xff"}, []string{"", "abc$x:y", "abc$page", "abc$misc:\\", "é"}},
 		syn + "52":                       {[]string{"12345$23$ab"}, []string{"", "1$2"}},
 		syn + "53":                       {[]string{"9412161032Z", "941216103200-0500", "9412161032"}, []string{"", "9413161032Z", "94121610Z"}},
 		syn + "54":                       {[]string{"( 1.2.3 DESC 'x' )"}, []string{"", "( 1.2.3 NAME )"}},
-		syn + "58":                       {[]string{"a*", "*b", "a*b*c", `a\2A*`}, []string{"", "a", "*", "a**b", `a\*`}},
+		syn + "58":                       {[]string{"a*", "*b", "a*b*c", `a\2A*`, "*"}, []string{"", "a", "a**b", "**", `a\*`, `a\2`, `*\`, "*\xff"}},
 		syn + "8":                        {[]string{string(cert)}, []string{"", "cert", string(cert[:len(cert)-1]), string(cert) + "x"}},
 		syn + "9":                        {[]string{string(list)}, []string{"", string(cert[:20])}},
 		syn + "28":                       {[]string{"", "\x89PNG"}, nil},
@@ -51,7 +54,12 @@ func TestSyntaxes(t *testing.T) {
 		"1.3.6.1.1.1.0.1":                {[]string{"root=server:/path"}, []string{"", "root", "=a:b"}},
 		"1.3.6.1.4.1.4203.666.11.2.1":    {[]string{"20240101000000.000000Z#000000#000#000000"}, []string{"", "20241301000000.000000Z#000000#000#000000", "20240101000000Z#000000#00#000000"}},
 		"1.3.6.1.4.1.4203.666.11.2.4":    {[]string{"0aF"}, []string{"", "1"}},
-		"1.3.6.1.4.1.4203.666.11.10.2.1": {[]string{"0\x00"}, []string{"", "1"}},
+		"1.3.6.1.4.1.4203.666.11.10.2.1": {[]string{string(attributeCertificateFor(t))}, []string{"", "1", "0\x00", string(cert)}},
+		"1.3.6.1.1.15.2":                 {[]string{"{}", "{ serialNumber 1 }", `{ keyUsage { cRLSign }, subject rdnSequence:"cn=a" }`}, []string{"", "{ x 1 }", "{ serialNumber }", "{ keyUsage { x } }", `{ subject "cn" }`}},
+		"1.3.6.1.1.15.4":                 {[]string{"{ issuedToThisCAAssertion {} }"}, []string{"", "{}", "{ issuedToThisCAAssertion { x 1 } }", "{ to {} }"}},
+		"1.3.6.1.1.15.6":                 {[]string{"{}", "{ minCRLNumber 1, maxCRLNumber 2 }"}, []string{"", "{ minCRLNumber -1 }", "{ minCRLNumber x }", "{ x 1 }"}},
+		"1.2.840.113549.1.8.1.1":         {[]string{"0\x00"}, []string{"", "1"}},
+		"1.3.6.1.4.1.4203.666.11.10.2.2": {[]string{`{ serialNumber 1, issuer { issuerName { directoryName:rdnSequence:"cn=a" } } }`}, []string{"", "{ serialNumber 1 }", `{ serialNumber 1, issuer { x 1 } }`}},
 	} {
 		y := Default().Syntax(oid)
 		if y == nil {
@@ -114,6 +122,24 @@ func FuzzSyntaxCheck(f *testing.F) {
 		}
 		if string(v) != before {
 			t.Fatal("the value was written to")
+		}
+	})
+}
+
+// What is read is what is asked for: pieces that are not empty, at their places.
+func FuzzSubstringAssertion(f *testing.F) {
+	f.Add("a*b")
+	f.Add(`\2a*\5c`)
+	f.Add("*")
+	f.Fuzz(func(t *testing.T, text string) {
+		pieces, ok := ParseSubstringAssertion([]byte(text))
+		if ok && !strings.Contains(text, "*") {
+			t.Errorf("%q has no asterisk", text)
+		}
+		for i, p := range pieces {
+			if len(p.Value) == 0 || p.Kind == ldap.SubInitial && i > 0 || p.Kind == ldap.SubFinal && i < len(pieces)-1 {
+				t.Errorf("%q: piece %d is %+v", text, i, p)
+			}
 		}
 	})
 }

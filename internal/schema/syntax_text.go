@@ -3,7 +3,10 @@ package schema
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"unicode/utf8"
+
+	"portolan/ldap"
 )
 
 var (
@@ -85,6 +88,7 @@ func checkOtherMailbox(_ *Schema, v []byte) error {
 	return failUnless(ok && isPrintable(kind) && isASCII(address), errMailbox)
 }
 
+// checkPostalAddress lets empty lines pass, which the grammar does not have and addresses in use do, as slapd does.
 func checkPostalAddress(_ *Schema, v []byte) error {
 	if len(v) == 0 {
 		return errDirectoryString
@@ -92,15 +96,7 @@ func checkPostalAddress(_ *Schema, v []byte) error {
 	if !utf8.Valid(v) {
 		return errNotUTF8
 	}
-	for i := 0; i < len(v); i++ {
-		if v[i] != '\\' {
-			continue
-		}
-		if tail := v[i+1:]; len(tail) < 2 || string(tail[:2]) != "24" && string(tail[:2]) != "5C" && string(tail[:2]) != "5c" {
-			return errPostal
-		}
-	}
-	return nil
+	return failUnless(validEscapes(v), errPostal)
 }
 
 func checkTelex(_ *Schema, v []byte) error {
@@ -117,17 +113,35 @@ func checkTeletex(_ *Schema, v []byte) error {
 	for more {
 		var param []byte
 		param, rest, more = bytes.Cut(rest, []byte{'$'})
-		key, _, ok := bytes.Cut(param, []byte{':'})
-		switch string(key) {
-		case "graphic", "control", "misc", "page", "private":
-		default:
-			return errTeletex
-		}
-		if !ok {
+		key, value, ok := bytes.Cut(param, []byte{':'})
+		if !ok || !isKeyword(key, "graphic", "control", "misc", "page", "private") || !validEscapes(value) {
 			return errTeletex
 		}
 	}
 	return nil
+}
+
+// isKeyword compares with words of an ABNF, which do not depend on case (RFC 4234 section 2.3).
+func isKeyword(v []byte, words ...string) bool {
+	for _, w := range words {
+		if strings.EqualFold(w, string(v)) {
+			return true
+		}
+	}
+	return false
+}
+
+// validEscapes checks that every "\" begins "\24" or "\5C".
+func validEscapes(v []byte) bool {
+	for i, c := range v {
+		if c != '\\' {
+			continue
+		}
+		if tail := v[i+1:]; len(tail) < 2 || !isKeyword(tail[:2], "24", "5C") {
+			return false
+		}
+	}
+	return true
 }
 
 func checkFacsimile(_ *Schema, v []byte) error {
@@ -138,9 +152,7 @@ func checkFacsimile(_ *Schema, v []byte) error {
 	for more {
 		var param []byte
 		param, rest, more = bytes.Cut(rest, []byte{'$'})
-		switch string(param) {
-		case "twoDimensional", "fineResolution", "unlimitedLength", "b4Length", "a3Width", "b4Width", "uncompressed":
-		default:
+		if !isKeyword(param, "twoDimensional", "fineResolution", "unlimitedLength", "b4Length", "a3Width", "b4Width", "uncompressed") {
 			return errFacsimile
 		}
 	}
@@ -148,12 +160,16 @@ func checkFacsimile(_ *Schema, v []byte) error {
 }
 
 func checkDeliveryMethod(_ *Schema, v []byte) error {
-	for more := true; more; {
+	for first, more := true, true; more; first = false {
 		var method []byte
 		method, v, more = bytes.Cut(v, []byte{'$'})
-		switch string(bytes.Trim(method, " ")) {
-		case "any", "mhs", "physical", "telex", "teletex", "g3fax", "g4fax", "ia5", "videotex", "telephone":
-		default:
+		if !first {
+			method = bytes.TrimLeft(method, " ")
+		}
+		if more {
+			method = bytes.TrimRight(method, " ")
+		}
+		if !isKeyword(method, "any", "mhs", "physical", "telex", "teletex", "g3fax", "g4fax", "ia5", "videotex", "telephone") {
 			return errDelivery
 		}
 	}
@@ -161,21 +177,60 @@ func checkDeliveryMethod(_ *Schema, v []byte) error {
 }
 
 func checkSubstringAssertion(_ *Schema, v []byte) error {
-	stars := 0
-	for i, c := range v {
-		switch c {
-		case '*':
-			if stars > 0 && v[i-1] == '*' {
-				return errSubstring
-			}
-			stars++
-		case '\\':
-			if tail := v[i+1:]; len(tail) < 2 || !bytes.EqualFold(tail[:2], []byte("2A")) && !bytes.EqualFold(tail[:2], []byte("5C")) {
-				return errSubstring
-			}
+	_, ok := ParseSubstringAssertion(v)
+	return failUnless(ok && utf8.Valid(v), errSubstring)
+}
+
+// ParseSubstringAssertion reads the text form of a substring assertion (RFC 4517 section 3.3.30), which a substrings rule
+// takes in an extensible match: pieces with asterisks between them, "\2A" and "\5C" for the two characters themselves. No
+// piece is empty; a single asterisk is an assertion without pieces.
+func ParseSubstringAssertion(v []byte) (pieces []ldap.Substring, ok bool) {
+	rest := v
+	for first := true; ; first = false {
+		text, tail, more := bytes.Cut(rest, []byte{'*'})
+		piece, ok := unescapePiece(text)
+		if !ok || first && !more || len(piece) == 0 && !first && more {
+			return nil, false
 		}
+		kind := ldap.SubAny
+		if first {
+			kind = ldap.SubInitial
+		} else if !more {
+			kind = ldap.SubFinal
+		}
+		if len(piece) > 0 {
+			pieces = append(pieces, ldap.Substring{Kind: kind, Value: piece})
+		}
+		if !more {
+			return pieces, true
+		}
+		rest = tail
 	}
-	return failUnless(stars > 0 && len(v) > 1 && utf8.Valid(v), errSubstring)
+}
+
+// unescapePiece resolves the escapes of one piece.
+func unescapePiece(text []byte) ([]byte, bool) {
+	if bytes.IndexByte(text, '\\') < 0 {
+		return text, true
+	}
+	out := make([]byte, 0, len(text))
+	for len(text) > 0 {
+		c := text[0]
+		if c == '\\' {
+			switch {
+			case len(text) < 3:
+				return nil, false
+			case bytes.EqualFold(text[1:3], []byte("2A")):
+				c = '*'
+			case !bytes.EqualFold(text[1:3], []byte("5C")):
+				return nil, false
+			}
+			text = text[2:]
+		}
+		out = append(out, c)
+		text = text[1:]
+	}
+	return out, true
 }
 
 func checkNetgroupTriple(_ *Schema, v []byte) error {
@@ -226,11 +281,7 @@ func checkEnhancedGuide(_ *Schema, v []byte) error {
 	if !ok || !ok2 || !isOIDOrName(bytes.Trim(class, " ")) || !isCriteria(criteria) {
 		return errEnhancedGuide
 	}
-	switch string(bytes.Trim(subset, " ")) {
-	case "baseobject", "baseObject", "oneLevel", "wholeSubtree":
-		return nil
-	}
-	return errEnhancedGuide
+	return failUnless(isKeyword(bytes.Trim(subset, " "), "baseobject", "oneLevel", "wholeSubtree"), errEnhancedGuide)
 }
 
 // isCriteria checks the criteria of a guide. Parentheses are counted, not recursed into.

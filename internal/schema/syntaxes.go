@@ -54,14 +54,17 @@ func builtinSyntaxes() []syntaxDef {
 		{syn + "54", "LDAP Syntax Description", definition("ldapsyntaxes"), 0},
 		{syn + "58", "Substring Assertion", checkSubstringAssertion, 0},
 		// RFC 4523.
-		{syn + "8", "X.509 Certificate", checkCertificate, octets | transfer},
-		{syn + "9", "X.509 Certificate List", checkCertificateList, octets | transfer},
-		{syn + "10", "X.509 Certificate Pair", checkCertificatePair, octets | transfer},
-		{syn + "49", "X.509 Supported Algorithm", checkAlgorithm, octets | transfer},
-		{"1.3.6.1.1.15.1", "X.509 Certificate Exact Assertion", checkCertificateAssertion, 0},
-		{"1.3.6.1.1.15.3", "X.509 Certificate Pair Exact Assertion", checkPairAssertion, 0},
-		{"1.3.6.1.1.15.5", "X.509 Certificate List Exact Assertion", checkListAssertion, 0},
-		{"1.3.6.1.1.15.7", "X.509 Algorithm Identifier", checkAlgorithmAssertion, 0},
+		{syn + "8", "X.509 Certificate", checkKey(certificateKey), octets | transfer},
+		{syn + "9", "X.509 Certificate List", checkKey(listOfRevokedKey), octets | transfer},
+		{syn + "10", "X.509 Certificate Pair", checkKey(pairKey), octets | transfer},
+		{syn + "49", "X.509 Supported Algorithm", checkKey(algorithmKey), octets | transfer},
+		{x509Arc + "1", "X.509 Certificate Exact Assertion", checkKey(certificateAssertion), 0},
+		{x509Arc + "2", "X.509 Certificate Assertion", checkKey(certificatePartsKey), 0},
+		{x509Arc + "3", "X.509 Certificate Pair Exact Assertion", checkKey(pairAssertion), 0},
+		{x509Arc + "4", "X.509 Certificate Pair Assertion", checkKey(pairPartsKey), 0},
+		{x509Arc + "5", "X.509 Certificate List Exact Assertion", checkKey(listOfRevokedAssertion), 0},
+		{x509Arc + "6", "X.509 Certificate List Assertion", checkKey(listPartsKey), 0},
+		{x509Arc + "7", "X.509 Algorithm Identifier", checkKey(algorithmAssertion), 0},
 		// RFC 3672, RFC 4530, RFC 3112.
 		{syn + "45", "Subtree Specification", checkSubtreeSpecification, 0},
 		{"1.3.6.1.1.16.1", "UUID", checkUUID, 0},
@@ -95,7 +98,8 @@ func builtinSyntaxes() []syntaxDef {
 		{syn + "56", "LDAP Schema Definition", checkDirectoryString, 0},
 		{syn + "57", "LDAP Schema Description", checkDirectoryString, 0},
 		// X.509 attribute certificates and PKCS #8 keys, as slapd has them.
-		{"1.3.6.1.4.1.4203.666.11.10.2.1", "X.509 AttributeCertificate", checkSequence, octets},
+		{pmiArc + "1", "X.509 AttributeCertificate", checkKey(attributeCertKey), octets},
+		{pmiArc + "2", "X.509 AttributeCertificate Exact Assertion", checkKey(attributeCertAssertion), 0},
 		{"1.2.840.113549.1.8.1.1", "PKCS#8 PrivateKeyInfo", checkSequence, octets},
 	}
 }

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"time"
 )
@@ -167,6 +168,11 @@ func scaleFraction(frac []byte, unit int) (int, []byte) {
 		}
 	}
 	return carry, bytes.TrimRight(frac, "0")
+}
+
+// compare orders instants.
+func (a instant) compare(b instant) int {
+	return cmp.Or(cmp.Compare(a.sec, b.sec), bytes.Compare(a.frac, b.frac))
 }
 
 // appendInstant writes an instant as generalized time in UTC with all its digits.
