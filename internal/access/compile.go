@@ -43,9 +43,11 @@ func Compile(rules []Rule, o Options) (*Policy, error) {
 		if err != nil {
 			return nil, err
 		}
+		c.builtin = true
 		for i := range builtin {
 			c.rule(&builtin[i], i)
 		}
+		c.builtin = false
 	}
 	for i := range rules {
 		c.rule(&rules[i], i)
@@ -65,9 +67,10 @@ type compiler struct {
 	virtual  map[*schema.AttributeType]bool
 	errs     []error
 
-	in    *Rule
-	index int
-	out   *rule
+	in      *Rule
+	index   int
+	builtin bool // in is one of Default
+	out     *rule
 }
 
 // bad reports a mistake about a key of the rule. hint says what to write instead.
@@ -76,7 +79,17 @@ func (c *compiler) bad(key, hint, format string, args ...any) {
 }
 
 func (c *compiler) warn(key, format string, args ...any) {
-	c.policy.warnings = append(c.policy.warnings, c.line(key, fmt.Sprintf(format, args...)))
+	text := fmt.Sprintf(format, args...)
+	c.policy.warnings = append(c.policy.warnings, c.line(key, text))
+	c.policy.remarks = append(c.policy.remarks, Remark{Rule: c.place(), Key: key, Text: text})
+}
+
+// place is where the rule stands among those that Compile was given.
+func (c *compiler) place() int {
+	if c.builtin {
+		return Builtin
+	}
+	return c.index
 }
 
 func (c *compiler) line(key, text string) string {
@@ -98,7 +111,7 @@ func (c *compiler) line(key, text string) string {
 
 func (c *compiler) rule(in *Rule, index int) {
 	c.in, c.index = in, index
-	c.out = &rule{name: in.Name, origin: in.Origin, tls: in.TLS}
+	c.out = &rule{name: in.Name, origin: in.Origin, place: c.place(), tls: in.TLS}
 	if c.out.name == "" {
 		c.out.name = fmt.Sprintf("rule %d", index+1)
 	}

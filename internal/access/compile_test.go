@@ -2,6 +2,7 @@ package access_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -133,6 +134,14 @@ func TestWarnings(t *testing.T) {
 		`f:1:1: access rule 1: who: "cn=x,dc=exmaple,dc=org" is in no naming context of this server`,
 		`f:1:1: access rule 1: on: "o=other" is in no naming context of this server`,
 		`f:2:1: access rule 2: who: "cn=manager,dc=example,dc=org" is the administrator, who needs no rule`,
+	}
+	remarks := []access.Remark{
+		{Rule: 0, Key: "who[0]", Text: `who: "cn=x,dc=exmaple,dc=org" is in no naming context of this server`},
+		{Rule: 0, Key: "on[1]", Text: `on: "o=other" is in no naming context of this server`},
+		{Rule: 1, Key: "who[0]", Text: `who: "cn=manager,dc=example,dc=org" is the administrator, who needs no rule`},
+	}
+	if got := p.Remarks(); !slices.Equal(got, remarks) {
+		t.Errorf("remarks: %+v", got)
 	}
 	if got := p.Warnings(); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("warnings:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

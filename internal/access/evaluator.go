@@ -17,6 +17,7 @@ type Policy struct {
 	schema   *schema.Schema
 	rules    []*rule
 	warnings []string
+	remarks  []Remark
 
 	remembered atomic.Int64 // decisions about shapes
 

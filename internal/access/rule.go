@@ -11,6 +11,7 @@ import (
 // rule is one compiled rule.
 type rule struct {
 	name, origin string
+	place        int // among the rules that Compile was given, or Builtin
 	deny         bool
 
 	// entry and attrs are the rights that the rule gives or takes: on the entry itself, and on the attributes of cover. On
