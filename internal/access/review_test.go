@@ -53,7 +53,7 @@ func TestGrants(t *testing.T) {
 			{Allow: list("write"), Who: users, Attrs: list("cn")}, {Deny: list("delete"), Who: users, Attrs: list("cn")},
 		}, "0 users: attrs=add"},
 		{"denied above the place", []access.Rule{
-			{Allow: list("read"), Who: users, Attrs: list("cn"), On: list("one:" + people, "base:"+groups)}, {Deny: list("read"), Who: users, On: list("subtree:" + suffix)},
+			{Allow: list("read"), Who: users, Attrs: list("cn"), On: list("one:"+people, "base:"+groups)}, {Deny: list("read"), Who: users, On: list("subtree:" + suffix)},
 		}, ""},
 		{"denied in another place, or only in part of it", []access.Rule{
 			{Allow: list("read"), Who: users, Attrs: list("cn"), On: list("subtree:"+people, "subtree:"+groups)}, {Deny: list("read"), Who: users, On: list("subtree:" + people)},

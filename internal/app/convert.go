@@ -68,6 +68,14 @@ func accessRules(c *config.Config) []access.Rule {
 	return out
 }
 
+// compileAccess makes the access policy of a configuration.
+func compileAccess(c *config.Config, s *schema.Schema) (*access.Policy, error) {
+	return access.Compile(accessRules(c), access.Options{
+		Schema: s, Suffixes: c.Directory.AllSuffixes(), AdminDN: c.Directory.AdminDN,
+		Builtin: c.Security.BuiltinAccess, AnonymousRead: c.Security.Anonymous == "read",
+	})
+}
+
 // limitsFor compiles the limits into the question that the engine asks.
 func limitsFor(c *config.Config, s *schema.Schema) (func(*op.Identity, func(string) bool) op.Limits, error) {
 	l := &c.Limits

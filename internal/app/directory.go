@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"portolan/internal/access"
 	"portolan/internal/config"
 	"portolan/internal/credential"
 	"portolan/internal/dit"
@@ -249,10 +248,7 @@ func (d *Directory) settings(c *config.Config) (*engine.Settings, error) {
 		}
 	}
 	var err error
-	if s.Policy, err = access.Compile(accessRules(c), access.Options{
-		Schema: d.Schema, Suffixes: c.Directory.AllSuffixes(), AdminDN: c.Directory.AdminDN,
-		Builtin: c.Security.BuiltinAccess, AnonymousRead: s.AnonymousRead,
-	}); err != nil {
+	if s.Policy, err = compileAccess(c, d.Schema); err != nil {
 		return nil, err
 	}
 	if s.Limits, err = limitsFor(c, d.Schema); err != nil {

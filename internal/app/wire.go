@@ -68,12 +68,13 @@ const startTLS = "1.3.6.1.4.1.1466.20037"
 // overlay is an overlay with its table of the configuration.
 type overlay struct {
 	name string
+	keys []string // of its table
 	make func(c *config.Config) (op.Overlay, error)
 }
 
 // wired ties an overlay to the table [overlay.NAME].
 func wired[O any](name string, defaults func() O, make func(O) op.Overlay) overlay {
-	return overlay{name: name, make: func(c *config.Config) (op.Overlay, error) {
+	return overlay{name: name, keys: config.OptionKeys(defaults()), make: func(c *config.Config) (op.Overlay, error) {
 		o := defaults()
 		if err := c.DecodeOverlay(name, &o); err != nil {
 			return op.Overlay{}, err

@@ -59,6 +59,9 @@ func TestScripts(t *testing.T) {
 				_, err := exec.LookPath(name)
 				return err == nil, nil
 			}
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

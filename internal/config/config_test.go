@@ -362,3 +362,10 @@ func TestReadSecretFile(t *testing.T) {
 		}
 	}
 }
+
+func TestOptionKeys(t *testing.T) {
+	want := []string{"attributes", "max_size", "every", "ratio", "match", "port", "range.name", "range.from", "by_name"}
+	if diff := cmp.Diff(want, OptionKeys(overlayConfig{})); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}

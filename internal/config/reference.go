@@ -57,25 +57,37 @@ func Reference(overlays ...Section) string {
 	return b.String()
 }
 
+// Sections returns the tables of the file with their keys, in the order of the reference, without those of overlays.
+func Sections() []Section { return sections() }
+
+// OptionKeys lists the keys that a struct takes which DecodeOverlay fills, those of tables beneath it as "table.key".
+// options is the struct.
+func OptionKeys(options any) []string {
+	var keys []string
+	walkKeys(reflect.TypeOf(options), "", func(path string, _ reflect.Type, _ field) { keys = append(keys, path) })
+	return keys
+}
+
 // keyTypes says in words what each key of Config takes, by path.
 func keyTypes() map[string]string {
 	types := map[string]string{}
-	var walk func(t reflect.Type, path string)
-	walk = func(t reflect.Type, path string) {
-		for _, f := range fields(t) {
-			ft, sub := t.Field(f.index).Type, join(path, f.name)
-			switch {
-			case ft.Kind() == reflect.Struct:
-				walk(ft, sub)
-			case isTableList(ft):
-				walk(ft.Elem(), sub)
-			default:
-				types[sub] = typeWords(ft, f)
-			}
+	walkKeys(reflect.TypeFor[Config](), "", func(path string, t reflect.Type, f field) { types[path] = typeWords(t, f) })
+	return types
+}
+
+// walkKeys calls each for every key of a struct, tables within it taken apart.
+func walkKeys(t reflect.Type, path string, each func(path string, t reflect.Type, f field)) {
+	for _, f := range fields(t) {
+		ft, sub := t.Field(f.index).Type, join(path, f.name)
+		switch {
+		case ft.Kind() == reflect.Struct && !reflect.PointerTo(ft).Implements(typeText):
+			walkKeys(ft, sub, each)
+		case isTableList(ft):
+			walkKeys(ft.Elem(), sub, each)
+		default:
+			each(sub, ft, f)
 		}
 	}
-	walk(reflect.TypeFor[Config](), "")
-	return types
 }
 
 func typeWords(t reflect.Type, f field) string {
@@ -169,7 +181,7 @@ func Template(o TemplateOptions) string {
 		"tls.key_file":                  o.KeyFile,
 	} {
 		if value != "" {
-			given[path] = tomlString(value)
+			given[path] = Quote(value)
 		}
 	}
 	var b strings.Builder
@@ -220,7 +232,7 @@ func templateListen(b *strings.Builder, s *Section, urls []string) {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		b.WriteString("[[listen]]\nurl = " + tomlString(u) + "\n")
+		b.WriteString("[[listen]]\nurl = " + Quote(u) + "\n")
 	}
 }
 
@@ -238,8 +250,8 @@ func comment(b *strings.Builder, text string) {
 	b.WriteString(line + "\n")
 }
 
-// tomlString writes s as a TOML basic string.
-func tomlString(s string) string {
+// Quote writes s as a TOML basic string.
+func Quote(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for _, r := range s {

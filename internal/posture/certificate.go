@@ -1,0 +1,169 @@
+package posture
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// chain is what cert_file holds: the server's certificate first.
+type chain struct{ certs []*x509.Certificate }
+
+// certificates reads cert_file once. It is empty where there is none, and where it cannot be read, which is an error of
+// the review.
+func (r *review) certificates() []*x509.Certificate {
+	if r.chain != nil {
+		return r.chain.certs
+	}
+	r.chain = &chain{}
+	file := r.Config.TLS.CertFile
+	if file == "" {
+		return nil
+	}
+	text, err := r.Host.ReadFile(file)
+	if err != nil {
+		r.failed("the certificate %s cannot be read: %w", file, unpath(err))
+		return nil
+	}
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			r.failed("the certificate %s cannot be read: %w", file, err)
+			return nil
+		}
+		r.chain.certs = append(r.chain.certs, cert)
+	}
+	return r.chain.certs
+}
+
+// aboutCertificate adds a finding about one certificate of the chain.
+func (r *review) aboutCertificate(n int, cert *x509.Certificate, f Finding) {
+	what := "the certificate"
+	if n > 0 {
+		what = "the intermediate certificate " + name(cert)
+		f.Subject = name(cert)
+	}
+	f.Key, f.Seen = "tls.cert_file", what+" "+f.Seen
+	f.Fix += "; new files in cert_file and key_file are taken over without a restart"
+	r.add(r.Config.At(f.Key), f)
+}
+
+// name says whose a certificate is, on one line and bounded.
+func name(cert *x509.Certificate) string {
+	const most = 80
+	text := strings.ToValidUTF8(cert.Subject.String(), "?")
+	text = strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return '?'
+		}
+		return c
+	}, text)
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return text
+}
+
+// soon is how long before its end a certificate is to be renewed.
+const soon = 30 * 24 * time.Hour
+
+func certificateValidity(r *review) {
+	day := func(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+	for n, cert := range r.certificates() {
+		switch now := r.Host.Now; {
+		case now.After(cert.NotAfter):
+			r.aboutCertificate(n, cert, Finding{
+				Severity: Fail, Seen: "has expired on " + day(cert.NotAfter), Means: "clients that look refuse the server, and those that do not trust anybody", Fix: "renew it",
+			})
+		case now.Before(cert.NotBefore):
+			r.aboutCertificate(n, cert, Finding{
+				Severity: Fail, Seen: "is valid only from " + day(cert.NotBefore) + " on", Means: "clients refuse it until then", Fix: "set the clock, or have it made anew",
+			})
+		case now.Add(soon).After(cert.NotAfter):
+			r.aboutCertificate(n, cert, Finding{
+				Severity: Warn, Seen: fmt.Sprintf("expires on %s, in %d days", day(cert.NotAfter), int(cert.NotAfter.Sub(now)/(24*time.Hour))),
+				Means: "clients will refuse the server then", Fix: "renew it",
+			})
+		}
+	}
+}
+
+func certificateNames(r *review) {
+	certs := r.certificates()
+	if len(certs) == 0 || len(certs[0].DNSNames)+len(certs[0].IPAddresses) > 0 {
+		return
+	}
+	r.aboutCertificate(0, certs[0], Finding{
+		Severity: Fail, Seen: "has no subjectAltName with the server's name", Means: "clients that check the name refuse it (RFC 6125), and are then told not to check",
+		Fix: "have it made anew with the names and addresses that clients connect to",
+	})
+}
+
+// The least sizes of keys, in bits.
+const (
+	leastRSA = 2048
+	leastEC  = 256
+)
+
+// weakSignatures are algorithms of which two documents with one signature can be made.
+var weakSignatures = []x509.SignatureAlgorithm{x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1}
+
+func certificateStrength(r *review) {
+	for n, cert := range r.certificates() {
+		const means = "somebody with enough computers can pose as this server"
+		bits, least := 0, 0
+		switch key := cert.PublicKey.(type) {
+		case *rsa.PublicKey:
+			bits, least = key.N.BitLen(), leastRSA
+		case *ecdsa.PublicKey:
+			bits, least = key.Curve.Params().BitSize, leastEC
+		case ed25519.PublicKey:
+		default:
+			r.aboutCertificate(n, cert, Finding{Severity: Warn, Seen: fmt.Sprintf("has a key of the kind %v", cert.PublicKeyAlgorithm), Means: "few clients can use it, and none is known to be good", Fix: "use ECDSA P-256, Ed25519 or RSA with 2048 bits"})
+		}
+		if bits < least {
+			r.aboutCertificate(n, cert, Finding{
+				Severity: Fail, Seen: fmt.Sprintf("has a key of %d bits (%v)", bits, cert.PublicKeyAlgorithm), Means: means,
+				Fix: fmt.Sprintf("make a new key: ECDSA P-256, or RSA with at least %d bits", leastRSA),
+			})
+		}
+		// The signature on what clients trust by itself proves nothing to anybody.
+		if slices.Contains(weakSignatures, cert.SignatureAlgorithm) && !selfSigned(cert) {
+			r.aboutCertificate(n, cert, Finding{Severity: Fail, Seen: fmt.Sprintf("is signed with %v", cert.SignatureAlgorithm), Means: means, Fix: "have it signed with SHA-256"})
+		}
+	}
+}
+
+func selfSigned(cert *x509.Certificate) bool { return bytes.Equal(cert.RawIssuer, cert.RawSubject) }
+
+func certificatePurpose(r *review) {
+	certs := r.certificates()
+	if len(certs) == 0 {
+		return
+	}
+	cert := certs[0]
+	if len(cert.ExtKeyUsage)+len(cert.UnknownExtKeyUsage) > 0 &&
+		!slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageAny) {
+		r.aboutCertificate(0, cert, Finding{Severity: Fail, Seen: "is not for servers (extendedKeyUsage)", Means: "clients refuse it, and are then told not to check", Fix: "have it made anew with serverAuth"})
+	}
+	switch {
+	case cert.IsCA:
+		r.aboutCertificate(0, cert, Finding{Severity: Warn, Seen: "is that of an authority", Means: "whoever takes the server's key can make certificates for every other server that the same clients trust", Fix: "have the authority sign one for the server alone"})
+	case selfSigned(cert):
+		r.aboutCertificate(0, cert, Finding{Severity: Warn, Seen: "is signed by itself", Means: "clients must be given this very certificate, and anew at each renewal; where that is forgotten they stop checking", Fix: "use an authority, as \"portolan init\" makes one"})
+	}
+}

@@ -1,0 +1,184 @@
+package posture
+
+import (
+	"fmt"
+	"strings"
+
+	"portolan/internal/config"
+)
+
+// check is one line of the table.
+type check struct {
+	id string
+	// keys are the settings that the check answers for, by their paths in the file.
+	keys []string
+	// onHost says that it looks at more than the configuration.
+	onHost bool
+	find   func(r *review)
+}
+
+// checks is THE table of what can be weaker than it is by default. Every key of the configuration stands in one of its
+// lines or in harmless; a test of package app holds that.
+func checks() []check {
+	return []check{
+		setting("require-tls", "security.require_tls", Fail,
+			func(c *config.Config) string { return when(c.Security.RequireTLS == "never", `require_tls is "never"`) },
+			"nothing needs TLS: whoever is on the way reads passwords and entries, and can change them"),
+		{id: "anonymous", keys: keys("security.anonymous"), find: anonymousUse},
+		setting("builtin-access", "security.builtin_access", Warn,
+			func(c *config.Config) string { return when(!c.Security.BuiltinAccess, "builtin_access is off") },
+			"the built-in access rules are off: the rules of the file alone say what users read, and whether they may change their own passwords"),
+		{id: "access-anonymous", keys: keys("access.allow", "access.who"), find: anonymousRules},
+		{id: "access-secrets", keys: keys("access.allow", "access.attrs"), find: secretRules},
+		{id: "access-write", keys: keys("access.allow", "access.who", "access.attrs"), find: writeRules},
+		{id: "access-impersonation", keys: keys("access.allow"), find: proxyRules},
+		{id: "access-no-effect", keys: keys("access.who", "access.on"), find: ruleRemarks},
+
+		{id: "clear-text-listener", keys: keys("listen.url", "tls.cert_file"), find: clearTextListeners},
+		{id: "no-certificate", keys: keys("tls.cert_file"), find: noCertificate},
+		{id: "proxy-networks", keys: keys("listen.proxy_protocol_from"), find: proxyNetworks},
+		{id: "udp-listener", keys: keys("listen.url"), find: udpListeners},
+		{id: "socket-directory", keys: keys("listen.url"), onHost: true, find: socketDirectories},
+
+		{id: "certificate-validity", keys: keys("tls.cert_file"), onHost: true, find: certificateValidity},
+		{id: "certificate-name", keys: keys("tls.cert_file"), onHost: true, find: certificateNames},
+		{id: "certificate-strength", keys: keys("tls.cert_file"), onHost: true, find: certificateStrength},
+		{id: "certificate-purpose", keys: keys("tls.cert_file"), onHost: true, find: certificatePurpose},
+		{id: "private-key-mode", keys: keys("tls.key_file"), onHost: true, find: privateKeyModes},
+		{id: "file-mode", keys: keys("tls.cert_file", "tls.key_file", "tls.client_ca_file", "directory.admin_password_file", "schema.files"), onHost: true, find: fileModes},
+		{id: "data-mode", keys: keys("data_dir"), onHost: true, find: dataModes},
+		{id: "log-mode", keys: keys("log.file", "log.access.file"), onHost: true, find: logModes},
+		{id: "runs-as-root", onHost: true, find: runsAsRoot},
+
+		{id: "admin-password", keys: keys("directory.admin_password_file"), onHost: true, find: adminPassword},
+		{id: "admin-password-mode", keys: keys("directory.admin_password_file"), onHost: true, find: adminPasswordMode},
+		{id: "argon2", keys: keys("password.argon2.memory", "password.argon2.time"), find: argon2Parameters},
+
+		{id: "limit-off", keys: offKeys(), find: limitsOff},
+		{id: "limit-off-for", keys: keys("limits.for.who", "limits.for.size_limit", "limits.for.time_limit", "limits.for.max_examined", "limits.for.idle_timeout"), find: limitsOffFor},
+		{id: "limit-far", keys: farKeys(), find: limitsFar},
+		setting("no-free-space-floor", "limits.min_free_bytes", Warn,
+			func(c *config.Config) string { return when(c.Limits.MinFreeBytes == 0, "min_free_bytes is 0") },
+			"changes are taken until the disk is full: whoever may write can stop the server, and everything else on that disk"),
+
+		{id: "journal-short", keys: keys("journal.max_age", "journal.max_bytes"), find: shortJournal},
+		setting("access-log-off", "log.access.enabled", Warn,
+			func(c *config.Config) string { return when(!c.Log.Access.Enabled, "the access log is off") },
+			"nobody can tell afterwards who asked what, from where, and who failed to log in"),
+		setting("log-level", "log.level", Warn,
+			func(c *config.Config) string { return when(c.Log.Level == "error", `level is "error"`) },
+			"warnings are not logged, those about files that everybody can read and expired certificates among them"),
+	}
+}
+
+// harmless are the keys that no value makes weaker than the default, with the reason.
+func harmless() map[string]string {
+	return map[string]string{
+		"directory.suffix":            "says where the tree begins",
+		"directory.suffixes":          "says where the trees begin",
+		"directory.admin_dn":          "a name; its password is looked at",
+		"directory.read_only":         "takes rights away",
+		"listen.allow":                "empty is the default, a list narrows",
+		"listen.deny":                 "narrows",
+		"tls.min_version":             "1.2 is the default, 1.3 is stricter",
+		"index.equality":              "speed",
+		"index.substring":             "speed",
+		"index.ordering":              "speed",
+		"access.name":                 "a label",
+		"access.deny":                 "takes rights away",
+		"access.filter":               "narrows a rule; what a narrowed rule gives is looked at all the same",
+		"access.from":                 "narrows",
+		"access.tls":                  "narrows",
+		"access.method":               "narrows",
+		"limits.for.max_outstanding":  "has a floor of 1 and no off; clients wait for each other on one connection only",
+		"password.workers":            "speed",
+		"password.argon2.parallelism": "at least 1, which is the default",
+		"schema.rfc2307":              "one class or another",
+		"store.entry_cache":           "speed",
+		"store.cache_bytes":           "speed",
+		"log.format":                  "the same lines in another form",
+
+		"overlay.memberof.nested":       "shows the groups of groups, as group: in access rules does anyhow",
+		"overlay.refint.attributes":     "references that dangle give nobody a right: names of deleted entries are not reused by the store",
+		"overlay.refint.nothing":        "a name that stands for nobody",
+		"overlay.unique.attributes":     "no attribute is unique by default",
+		"overlay.unique.set.attributes": "as overlay.unique.attributes",
+		"overlay.unique.set.base":       "as overlay.unique.attributes",
+	}
+}
+
+// IDs lists the checks.
+func IDs() []string {
+	var out []string
+	for _, c := range checks() {
+		out = append(out, c.id)
+	}
+	return out
+}
+
+// Keys returns the settings that some check answers for, and those that are harmless with the reason.
+func Keys() (covered map[string]bool, harmlessKeys map[string]string) {
+	covered = map[string]bool{}
+	for _, c := range checks() {
+		for _, k := range c.keys {
+			covered[k] = true
+		}
+	}
+	return covered, harmless()
+}
+
+func keys(k ...string) []string { return k }
+
+// setting is a check of one setting: weak says what of it is weak, or nothing; the fix is its default.
+func setting(id, key string, s Severity, weak func(*config.Config) string, means string) check {
+	return check{id: id, keys: keys(key), find: func(r *review) {
+		if seen := weak(r.Config); seen != "" {
+			r.setting(key, Finding{Severity: s, Seen: seen, Means: means})
+		}
+	}}
+}
+
+func when(weak bool, seen string) string {
+	if weak {
+		return seen
+	}
+	return ""
+}
+
+// setting adds a finding about a setting that is not in a list of tables; the fix is its default.
+func (r *review) setting(key string, f Finding) {
+	section, k := findKey(key)
+	f.Key, f.Fix, f.Write = key, under(section), k.Name+" = "+k.Default
+	r.add(r.Config.At(key), f)
+}
+
+// oneOf adds a finding about a setting that a check looks at among others.
+func (r *review) oneOf(key string, f Finding) {
+	_, k := findKey(key)
+	f.Subject = k.Name
+	r.setting(key, f)
+}
+
+// under says where in the file a key of the section stands.
+func under(s config.Section) string {
+	switch {
+	case s.Table == "":
+		return "at the top of the file"
+	case s.Array:
+		return "in this [[" + s.Table + "]]"
+	}
+	return "under [" + s.Table + "]"
+}
+
+// findKey returns the section and the key of a path without list indexes. That there is one is known: a test looks up
+// every key of the table.
+func findKey(path string) (config.Section, config.Key) {
+	for _, s := range config.Sections() {
+		for _, k := range s.Keys {
+			if name, ok := strings.CutSuffix(path, k.Name); ok && strings.TrimSuffix(name, ".") == s.Table {
+				return s, k
+			}
+		}
+	}
+	panic(fmt.Sprintf("posture: the configuration has no key %s", path))
+}
