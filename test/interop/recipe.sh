@@ -51,3 +51,46 @@ await() {
 port() {
 	/usr/bin/python3 -c 'import socket, sys; s = socket.socket(type=socket.SOCK_DGRAM if sys.argv[1:] == ["udp"] else socket.SOCK_STREAM); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' "$@"
 }
+
+# in_private fails unless the script runs in the copy of the root file system that run.sh makes: what follows changes /etc.
+in_private() { [ -e /.portolan-interop ] || { echo "run it by way of test/interop/run.sh: it changes /etc"; exit 1; }; }
+
+# logins checks accounts and groups as NSS gives them.
+logins() {
+	is "$(getent passwd alice)" "alice:$(getent passwd alice | cut -d: -f2):10001:10000:Alice Archer:/home/alice:/bin/bash" "alice"
+	is "$(getent passwd 10002 | cut -d: -f1,6)" "bob:/home/bob" "a person by number"
+	is "$(getent group engineers | cut -d: -f1,3)" "engineers:10000" "a group"
+	is "$(getent group engineers | cut -d: -f4 | tr , '\n' | sort | paste -sd ' ')" "alice bob carol dave wang" "the members of a group"
+	is "$(getent group nested | cut -d: -f4 | tr , '\n' | sort | paste -sd ' ')" "erin frank grace judy trent" "the members of a group with a group in it"
+	is "$(id -Gn frank | tr ' ' '\n' | sort | paste -sd ' ')" "editors engineers nested staff" "the groups of frank"
+	refused "an unknown account" getent passwd nobody2
+	refused "an injected account" getent passwd '*)(uid=*'
+	refused "a star" getent group '*'
+}
+
+# pam SERVICE USER PASSWORD logs in.
+pam() { pamtester "$1" "$2" authenticate acct_mgmt <<<"$3" >"$work/pam" 2>&1; }
+
+# new_password USER has the user change the password, and change it back.
+new_password() {
+	local old new=another-one-7
+	old=$(password "$1")
+	refused "a change with a wrong old password" change wrong "$new" "$1"
+	change "$old" "$new" "$1"
+	refused "the old password" pam portolan "$1" "$old"
+	pam portolan "$1" "$new"
+	change "$new" "$old" "$1"
+	pam portolan "$1" "$old"
+}
+change() { printf '%s\n%s\n%s\n' "$1" "$2" "$2" | timeout 20 runuser -u "$3" -- pamtester portolan "$3" chauthtok >"$work/pam" 2>&1; }
+
+# sudo_rules checks the rules of docs/recipes/sudo.md.
+sudo_rules() {
+	is "$(runuser -u erin -- sudo -n /usr/bin/id -u)" 0 "sudo by a group"
+	refused "another command" runuser -u erin -- sudo -n /usr/bin/whoami
+	refused "somebody without a rule" runuser -u alice -- sudo -n /usr/bin/id -u
+	refused "without a password" runuser -u heidi -- sudo -n /usr/bin/whoami
+	is "$(runuser -u heidi -- sudo -S -p '' /usr/bin/whoami <<<"$(password heidi)" 2>/dev/null)" root "sudo with a password"
+	refused "sudo with a wrong password" runuser -u heidi -- sudo -S -p '' /usr/bin/whoami <<<wrong
+	grep -q /usr/bin/whoami <<<"$(sudo -l -U heidi)" || { echo "sudo -l does not list heidi's rule"; exit 1; }
+}

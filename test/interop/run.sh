@@ -59,6 +59,7 @@ if [ -n "$private" ]; then
 	mount --rbind /dev "$root/dev"
 	mount --make-rslave "$root/dev"
 	mkdir -p "$root$work" "$root$PWD"
+	touch "$root/.portolan-interop"
 	printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
 	chmod 755 "$root/usr/sbin/policy-rc.d"
 	# shellcheck disable=SC2086
