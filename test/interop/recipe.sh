@@ -90,7 +90,7 @@ sudo_rules() {
 	refused "another command" runuser -u erin -- sudo -n /usr/bin/whoami
 	refused "somebody without a rule" runuser -u alice -- sudo -n /usr/bin/id -u
 	refused "without a password" runuser -u heidi -- sudo -n /usr/bin/whoami
-	is "$(runuser -u heidi -- sudo -S -p '' /usr/bin/whoami <<<"$(password heidi)" 2>/dev/null)" root "sudo with a password"
-	refused "sudo with a wrong password" runuser -u heidi -- sudo -S -p '' /usr/bin/whoami <<<wrong
+	is "$(runuser -u heidi -- sudo -k -S -p '' /usr/bin/whoami <<<"$(password heidi)" 2>/dev/null)" root "sudo with a password"
+	refused "sudo with a wrong password" runuser -u heidi -- sudo -k -S -p '' /usr/bin/whoami <<<wrong
 	grep -q /usr/bin/whoami <<<"$(sudo -l -U heidi)" || { echo "sudo -l does not list heidi's rule"; exit 1; }
 }

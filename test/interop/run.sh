@@ -77,6 +77,7 @@ fi
 echo "installed in $((SECONDS - began)) s"
 port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
 plain=$(port) secure=$(port)
+: >"$work/demo.err"
 ./bin/portolan demo --dir "$work/demo" --ldap-port "$plain" --ldaps-port "$secure" >"$work/demo.out" 2>"$work/demo.err" </dev/null &
 server=$!
 for _ in $(seq 300); do

@@ -20,8 +20,8 @@ is "$(ldapwhoami -Q -Y EXTERNAL -H "$LDAPI")" "dn:$ADMIN"
 expect 49 ldapwhoami -ZZ -H "$LDAP" -x -D "$ALICE" -w wrong
 expect 53 ldapwhoami -ZZ -H "$LDAP" -x -D "$ALICE" -w ''
 expect 50 ldapsearch -x -H "$LDAPS" -b "$SUFFIX"
-ldapsearch -LLL -x -H "$LDAP" -b '' -s base '*' '+' | grep -q "namingContexts: $SUFFIX"
-ldapsearch -LLL -H "$LDAPS" "${alice[@]}" -b cn=Subschema -s base objectClasses attributeTypes | grep -q inetOrgPerson
+ldapsearch -LLL -x -H "$LDAP" -b '' -s base '*' '+' | grep >/dev/null "namingContexts: $SUFFIX"
+ldapsearch -LLL -H "$LDAPS" "${alice[@]}" -b cn=Subschema -s base objectClasses attributeTypes | grep >/dev/null inetOrgPerson
 
 ldapadd -ZZ -H "$LDAP" "${admin[@]}" <<EOF
 dn: uid=tool,$p
