@@ -13,7 +13,7 @@ recipe() {
 	' "docs/recipes/$1.md")
 	[ -n "$text" ] || { echo "docs/recipes/$1.md shows no $2" >&2; return 1; }
 	sed -e "s#ldaps://ldap\.example\.org#$LDAPS#g" -e "s#ldap://ldap\.example\.org#$LDAP#g" \
-		-e "s#/etc/ssl/certs/portolan\.pem#$WORK/ca.pem#g" -e "s#THE-PASSWORD#$SERVICEPW#g" <<<"$text"
+		-e "s#/etc/ssl/certs/portolan\.pem#$LDAPTLS_CACERT#g" -e "s#THE-PASSWORD#$SERVICEPW#g" <<<"$text"
 }
 
 # password UID prints a person's password.
@@ -93,4 +93,26 @@ sudo_rules() {
 	is "$(runuser -u heidi -- sudo -k -S -p '' /usr/bin/whoami <<<"$(password heidi)" 2>/dev/null)" root "sudo with a password"
 	refused "sudo with a wrong password" runuser -u heidi -- sudo -k -S -p '' /usr/bin/whoami <<<wrong
 	grep -q /usr/bin/whoami <<<"$(sudo -l -U heidi)" || { echo "sudo -l does not list heidi's rule"; exit 1; }
+}
+
+# own_server RECIPE makes this script another server, for recipes that have something to say about /etc/portolan/portolan.toml.
+# LDAP, LDAPS and the rest are that server's from then on; own is its process, which the script ends.
+own_server() {
+	local dir=$work/server plain secure
+	plain=$(port) secure=$(port)
+	start_own() {
+		: >"$work/server.err"
+		./bin/portolan demo --dir "$dir" --ldap-port "$plain" --ldaps-port "$secure" >"$work/server.out" 2>"$work/server.err" </dev/null &
+		own=$!
+	}
+	start_own
+	await "the script's own server" grep -q '^portolan: ready' "$work/server.err"
+	kill "$own"
+	wait "$own" || true
+	recipe "$1" /etc/portolan/portolan.toml >>"$dir/portolan.toml"
+	start_own
+	await "the script's own server" grep -q '^portolan: ready' "$work/server.err"
+	cp "$dir/ca.pem" "$work/ca.pem" # dir is its owner's alone, and daemons have users of their own
+	export LDAP=ldap://127.0.0.1:$plain LDAPS=ldaps://127.0.0.1:$secure LDAPTLS_CACERT=$work/ca.pem PASSWORDS=$dir/passwords.txt
+	ADMINPW=$(awk -F'\t' -v dn="$ADMIN" '$1 == dn {print $2}' "$PASSWORDS") ALICEPW=$(password alice)
 }
