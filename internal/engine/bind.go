@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"portolan/internal/credential"
 	"portolan/internal/dit"
@@ -59,62 +60,112 @@ func (e *Engine) simpleBind(ctx context.Context, req *op.Request, m *ldap.BindRe
 // name is canonical. All failures take the time of a hash and give invalidCredentials; busy says that the hashing pool
 // is full. The request is detached before anything is hashed.
 func (e *Engine) Authenticate(ctx context.Context, req *op.Request, norm string, password []byte, method string) (*op.Identity, error) {
-	set := e.Settings()
-	view := e.o.Store.View()
-	defer view.Close()
-	outcome := op.BindOutcome{Password: password, Reader: view, Index: -1}
-	var refusal error
-	if norm == set.Admin.Norm {
-		outcome.Name = set.Admin
-		outcome.Identity = &op.Identity{Name: set.Admin, Admin: true, Method: method}
-		if set.AdminStored != nil {
-			outcome.Stored = [][]byte{set.AdminStored}
-		}
-	} else {
-		entry, _, err := view.Lookup(norm)
-		if err != nil {
-			return nil, err
-		}
-		if entry != nil && !entry.Alias && !entry.Referral {
-			if outcome.Name, err = view.Name(entry); err != nil {
-				return nil, err
-			}
-			outcome.Entry = entry
-			outcome.Identity = &op.Identity{Name: outcome.Name, Entry: entry.ID, UUID: entry.UUID, Method: method}
-			outcome.Stored = passwordsOf(view, entry)
-			refusal = mayBind(view.Schema(), entry, req.Conn)
-		}
-	}
-	own := len(outcome.Stored)
-	for i := range e.o.Overlays {
-		if hook := e.o.Overlays[i].Attempt; hook != nil {
-			if err := hook(ctx, req, &outcome); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if err := e.check(ctx, req, set, &outcome, refusal); err != nil {
+	outcome := op.BindOutcome{Password: password, Index: -1}
+	err := e.authenticate(ctx, req, norm, method, &outcome)
+	if err = e.conclude(ctx, req, &outcome, err); err != nil {
 		return nil, err
-	}
-	if err := e.bound(ctx, req, &outcome); err != nil {
-		return nil, err
-	}
-	if outcome.Entry != nil && outcome.Index >= 0 && outcome.Index < own {
-		e.rehash(req, set, outcome.Entry, outcome.Stored[outcome.Index], outcome.Password)
 	}
 	return outcome.Identity, nil
 }
 
-// check compares the credentials of a bind. Its error is one of the server; what is wrong with the credentials is in the
-// outcome.
-func (e *Engine) check(ctx context.Context, req *op.Request, set *Settings, b *op.BindOutcome, refusal error) error {
-	if b.Proved != "" && b.Identity != nil {
-		b.Err = refusal
+func (e *Engine) authenticate(ctx context.Context, req *op.Request, norm, method string, b *op.BindOutcome) error {
+	set := e.Settings()
+	view := e.o.Store.View()
+	defer view.Close()
+	b.Reader = view
+	if norm == set.Admin.Norm {
+		b.Name = set.Admin
+		b.Identity = &op.Identity{Name: set.Admin, Admin: true, Method: method}
+		if set.AdminStored != nil {
+			b.Stored = [][]byte{set.AdminStored}
+		}
+	} else {
+		entry, _, err := view.Lookup(norm)
+		if err != nil {
+			return err
+		}
+		b.Name = dit.Name{Norm: norm}
+		if entry != nil && !entry.Alias && !entry.Referral {
+			if b.Name, err = view.Name(entry); err != nil {
+				return err
+			}
+			b.Entry = entry
+			b.Identity = &op.Identity{Name: b.Name, Entry: entry.ID, UUID: entry.UUID, Method: method}
+			b.Stored = passwordsOf(view, entry)
+		}
+	}
+	own := len(b.Stored)
+	if err := e.prove(ctx, req, set, b); err != nil {
+		return err
+	}
+	if b.Entry != nil && b.Index >= 0 && b.Index < own {
+		e.rehash(req, set, b.Entry, b.Stored[b.Index], b.Password)
+	}
+	return nil
+}
+
+// prove checks the credentials of an outcome whose name, entry and stored values are known, and lets the overlays decide.
+// A refusal takes as long where the password was right as where it was wrong: who is locked out learns nothing.
+func (e *Engine) prove(ctx context.Context, req *op.Request, set *Settings, b *op.BindOutcome) error {
+	for i := range e.o.Overlays {
+		if hook := e.o.Overlays[i].Attempt; hook != nil {
+			if err := hook(ctx, req, b); err != nil {
+				return err
+			}
+		}
+	}
+	var refusal error
+	if b.Entry != nil {
+		refusal = mayBind(b.Reader.Schema(), b.Entry, req.Conn)
+	}
+	spent, err := e.check(ctx, req, set, b, refusal)
+	if err != nil {
+		return err
+	}
+	refused := e.bound(ctx, req, b)
+	if refused != nil && b.Index >= 0 {
+		if err := e.equalize(ctx, req, set, b.Password, spent); err != nil {
+			return err
+		}
+	}
+	return refused
+}
+
+// conclude ends a check of credentials once its snapshot is given back: the answer waits as long as overlays ask for, and
+// what they keep for its time is let go.
+func (e *Engine) conclude(ctx context.Context, req *op.Request, b *op.BindOutcome, err error) error {
+	if b.Delay > 0 {
+		if gone := e.o.Wait(req.Detach(ctx), b.Delay); gone != nil && err == nil {
+			err = gone
+		}
+	}
+	for _, f := range b.Finally {
+		f()
+	}
+	return err
+}
+
+// wait is Options.Wait where none is given.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
 		return nil
 	}
-	var err error
-	if b.Index, err = e.verify(ctx, req, set, uuidOf(b.Entry), b.Stored, b.Password); err != nil {
-		return err
+}
+
+// check compares the credentials of a bind, and says what that has cost. Its error is one of the server; what is wrong
+// with the credentials is in the outcome.
+func (e *Engine) check(ctx context.Context, req *op.Request, set *Settings, b *op.BindOutcome, refusal error) (spent credential.Cost, err error) {
+	if b.Proved != "" && b.Identity != nil {
+		b.Err = refusal
+		return spent, nil
+	}
+	if b.Index, spent, err = e.verify(ctx, req, set, uuidOf(b.Entry), b.Stored, b.Password); err != nil {
+		return spent, err
 	}
 	b.Wrong = b.Index < 0
 	switch {
@@ -127,7 +178,7 @@ func (e *Engine) check(ctx context.Context, req *op.Request, set *Settings, b *o
 	default:
 		b.Err = errCredentials("wrong password")
 	}
-	return nil
+	return spent, nil
 }
 
 // bound shows the outcome of a bind to the overlays and returns what the client is told.
@@ -194,36 +245,53 @@ func passwordsOf(view *store.View, entry *dit.Entry) [][]byte {
 	return out
 }
 
-// verify finds the stored value that the password matches; -1 for none. Passwords that were right before are recognised
-// without a hash; everything else is hashed in the pool, and failures cost the same whatever their reason.
-func (e *Engine) verify(ctx context.Context, req *op.Request, set *Settings, uuid [16]byte, values [][]byte, password []byte) (int, error) {
+// verify finds the stored value that the password matches, -1 for none, and says what that has cost. Passwords that were
+// right before are recognised without a hash; everything else is hashed in the pool, and failures cost the same whatever
+// their reason.
+func (e *Engine) verify(ctx context.Context, req *op.Request, set *Settings, uuid [16]byte, values [][]byte, password []byte) (int, credential.Cost, error) {
 	for i, stored := range values {
 		if e.o.Verified.Hit(uuid, stored, set.PolicyVersion, password) {
-			return i, nil
+			return i, credential.Cost{}, nil
 		}
 	}
-	index, err := e.verifyUncached(ctx, req, set, values, password)
-	if err == nil && index >= 0 {
-		e.o.Verified.Add(uuid, values[index], set.PolicyVersion, password)
+	result, err := e.verifyUncached(ctx, req, set, values, password)
+	if err == nil && result.Index >= 0 {
+		e.o.Verified.Add(uuid, values[result.Index], set.PolicyVersion, password)
 	}
-	return index, err
+	return result.Index, result.Spent, err
 }
 
 // verifyUncached is verify without what is remembered.
-func (e *Engine) verifyUncached(ctx context.Context, req *op.Request, set *Settings, values [][]byte, password []byte) (int, error) {
-	ctx = req.Detach(ctx)
-	var result credential.Result
-	job := credential.Job{Class: credential.Normal, Source: sourceOf(req.Conn)}
-	if err := e.o.Hashing.Do(ctx, job, func() { result = set.Passwords.Check(values, password) }); err != nil {
-		if ctx.Err() != nil {
-			return -1, ctx.Err()
-		}
-		return -1, ldap.Errorf(ldap.Busy, "too many passwords are being checked: try again later").Because(err)
+func (e *Engine) verifyUncached(ctx context.Context, req *op.Request, set *Settings, values [][]byte, password []byte) (credential.Result, error) {
+	result := credential.Result{Index: -1}
+	if err := e.inPool(ctx, req, func() { result = set.Passwords.Check(values, password) }); err != nil {
+		return credential.Result{Index: -1}, err
 	}
 	if result.Err != nil {
 		e.o.Log.Warn("a stored password cannot be read", "error", result.Err)
 	}
-	return result.Index, nil
+	return result, nil
+}
+
+// equalize spends what a right password has cost less than a wrong one.
+func (e *Engine) equalize(ctx context.Context, req *op.Request, set *Settings, password []byte, spent credential.Cost) error {
+	if spent.Work >= set.Passwords.Cost().Work {
+		return nil
+	}
+	return e.inPool(ctx, req, func() { set.Passwords.Equalize(password, spent) })
+}
+
+// inPool runs work in the hashing pool; busy says that the pool is full.
+func (e *Engine) inPool(ctx context.Context, req *op.Request, work func()) error {
+	ctx = req.Detach(ctx)
+	job := credential.Job{Class: credential.Normal, Source: sourceOf(req.Conn)}
+	if err := e.o.Hashing.Do(ctx, job, work); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return ldap.Errorf(ldap.Busy, "too many passwords are being checked: try again later").Because(err)
+	}
+	return nil
 }
 
 // sourceOf is whom a client shares its turn in the hashing pool with.
@@ -274,6 +342,9 @@ func (e *Engine) saslBind(ctx context.Context, req *op.Request, m *ldap.BindRequ
 	}
 	challenge, who, err := state.step.Step(ctx, req, creds)
 	if err != nil {
+		if who != nil && who.Entry != 0 {
+			return e.admit(ctx, req, who, err)
+		}
 		return err
 	}
 	req.Reply.SASLCreds, req.Reply.HasSASLCreds = challenge, challenge != nil
@@ -286,7 +357,7 @@ func (e *Engine) saslBind(ctx context.Context, req *op.Request, m *ldap.BindRequ
 		return nil
 	}
 	if who.Entry != 0 {
-		if err := e.admit(ctx, req, who); err != nil {
+		if err := e.admit(ctx, req, who, nil); err != nil {
 			return err
 		}
 	}
@@ -295,29 +366,36 @@ func (e *Engine) saslBind(ctx context.Context, req *op.Request, m *ldap.BindRequ
 }
 
 // admit asks for an identity that a mechanism proved without a password here what a password bind asks: is the account
-// in force, and do the overlays agree.
-func (e *Engine) admit(ctx context.Context, req *op.Request, who *op.Identity) error {
+// in force, and do the overlays agree. failed is not nil where the mechanism found that the credentials were wrong: the
+// overlays are to know.
+func (e *Engine) admit(ctx context.Context, req *op.Request, who *op.Identity, failed error) error {
 	if who.Method == "PLAIN" {
-		return nil // it went through Authenticate
+		return failed // it went through Authenticate
 	}
+	outcome := op.BindOutcome{Name: who.Name, Identity: who, Proved: who.Method, Index: -1, Err: failed, Wrong: failed != nil}
+	err := e.admitted(ctx, req, &outcome)
+	if err = e.conclude(ctx, req, &outcome, err); err != nil {
+		return err
+	}
+	*who = *outcome.Identity
+	return nil
+}
+
+func (e *Engine) admitted(ctx context.Context, req *op.Request, b *op.BindOutcome) error {
 	view := e.o.Store.View()
 	defer view.Close()
-	entry, err := view.Get(who.Entry)
+	entry, err := view.Get(b.Identity.Entry)
 	if err != nil {
 		return err
 	}
 	if entry == nil {
 		return errCredentials("the entry is gone")
 	}
-	outcome := op.BindOutcome{
-		Entry: entry, Name: who.Name, Reader: view, Identity: who, Proved: who.Method, Index: -1,
-		Err: mayBind(view.Schema(), entry, req.Conn),
+	b.Entry, b.Reader = entry, view
+	if b.Err == nil {
+		b.Err = mayBind(view.Schema(), entry, req.Conn)
 	}
-	if err := e.bound(ctx, req, &outcome); err != nil {
-		return err
-	}
-	*who = *outcome.Identity
-	return nil
+	return e.bound(ctx, req, b)
 }
 
 // Identify returns the identity of an entry, for mechanisms and authorization identities; nil where there is none.

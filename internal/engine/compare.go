@@ -12,7 +12,13 @@ import (
 )
 
 // compare performs RFC 4511 section 4.10. What may not be compared is as good as absent.
-func (e *Engine) compare(req *op.Request, m *ldap.CompareRequest, set *Settings) error {
+func (e *Engine) compare(ctx context.Context, req *op.Request, m *ldap.CompareRequest, set *Settings) error {
+	checked := op.BindOutcome{Purpose: op.ForCompare, Password: m.Value, Index: -1}
+	err := e.comparing(ctx, req, m, set, &checked)
+	return e.conclude(ctx, req, &checked, err)
+}
+
+func (e *Engine) comparing(ctx context.Context, req *op.Request, m *ldap.CompareRequest, set *Settings, checked *op.BindOutcome) error {
 	s := e.searches.get()
 	defer e.searches.put(s)
 	s.begin(e, req, &ldap.SearchRequest{}, nil, set)
@@ -39,6 +45,9 @@ func (e *Engine) compare(req *op.Request, m *ldap.CompareRequest, set *Settings)
 		if err := f(s.r, entry, name); err != nil {
 			return err
 		}
+	}
+	if known := s.schema.Known.UserPassword; known != nil && desc.Type.IsA(known) && entry.ID != 0 {
+		return s.comparePassword(ctx, entry, desc, checked)
 	}
 	found, present := false, false
 	match, err := s.equals(desc.Type, m.Value)
@@ -72,6 +81,38 @@ func (e *Engine) compare(req *op.Request, m *ldap.CompareRequest, set *Settings)
 		req.Reply.Code = ldap.CompareTrue
 	default:
 		req.Reply.Code = ldap.CompareFalse
+	}
+	return nil
+}
+
+// comparePassword compares a password with the stored hashes, as a bind would: the asserted value is the password itself,
+// never a hash, and the password policy counts and refuses (draft-behera-ldap-password-policy section 8.1).
+func (s *search) comparePassword(ctx context.Context, entry *dit.Entry, desc schema.Description, b *op.BindOutcome) error {
+	for slot, have := range entry.Shape().Slots {
+		if !desc.Contains(have) || !s.may(slot, access.Compare) {
+			continue
+		}
+		for v := entry.Values(slot); ; {
+			value, ok := v.Next()
+			if !ok {
+				break
+			}
+			b.Stored = append(b.Stored, value)
+		}
+	}
+	if len(b.Stored) == 0 {
+		return ldap.Errorf(ldap.NoSuchAttribute, "%s: no such attribute in the entry", desc)
+	}
+	b.Entry, b.Name, b.Reader = entry, s.target.Name, s.r
+	b.Identity = &op.Identity{Name: b.Name, Entry: entry.ID, UUID: entry.UUID, Method: "compare"}
+	err := s.e.prove(ctx, s.req, s.set, b)
+	switch {
+	case err == nil:
+		s.req.Reply.Code = ldap.CompareTrue
+	case ldap.CodeOf(err) == ldap.InvalidCredentials:
+		s.req.Reply.Code = ldap.CompareFalse
+	default:
+		return err
 	}
 	return nil
 }

@@ -49,9 +49,19 @@ func runControls(ctx context.Context, req *op.Request, list []attached, perform 
 	if len(list) == 0 {
 		return perform(ctx)
 	}
+	if list[0].Around == nil {
+		return runControls(ctx, req, list[1:], perform)
+	}
 	return list[0].Around(ctx, req, list[0].value, func(ctx context.Context) error {
 		return runControls(ctx, req, list[1:], perform)
 	})
+}
+
+// respond lets controls add to the reply of an operation that has ended.
+func (e *Engine) respond(req *op.Request) {
+	for _, c := range e.responders {
+		c.Respond(req, slices.ContainsFunc(req.Controls, func(a ldap.Control) bool { return string(a.OID) == c.OID }))
+	}
 }
 
 // SupportedControls returns what supportedControl of the root DSE lists.

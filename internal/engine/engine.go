@@ -36,6 +36,8 @@ type Options struct {
 	Log      *slog.Logger
 	// MayWrite, where set, is asked before every write of a client; its error refuses the write.
 	MayWrite func() error
+	// Wait returns after a time, or when ctx ends with its error. Nil is a timer.
+	Wait func(ctx context.Context, d time.Duration) error
 }
 
 // Settings are what an operator may change while the server runs.
@@ -78,6 +80,7 @@ type Engine struct {
 
 	controls    map[string]*control
 	controlList []op.Control
+	responders  []*op.Control // controls that add to replies by themselves
 	extended    map[string]*op.Extended
 	verbs       []op.Extended // in the order of the list
 	mechanisms  map[string]*op.Mechanism
@@ -97,6 +100,9 @@ type control struct {
 
 // New returns an Engine; o.Store must be open.
 func New(o Options, s *Settings) *Engine {
+	if o.Wait == nil {
+		o.Wait = wait
+	}
 	e := &Engine{
 		o:          o,
 		controls:   make(map[string]*control),
@@ -114,6 +120,9 @@ func New(o Options, s *Settings) *Engine {
 func (e *Engine) Wire(controls []op.Control, verbs []op.Extended, sasl []op.Mechanism) {
 	for i := range controls {
 		e.controlList = append(e.controlList, controls[i])
+		if controls[i].Respond != nil {
+			e.responders = append(e.responders, &controls[i])
+		}
 		e.controls[controls[i].OID] = &control{Control: controls[i], order: i}
 	}
 	for i := range verbs {
@@ -141,6 +150,15 @@ func (e *Engine) Serve(ctx context.Context, req *op.Request, w op.Writer) error 
 	if req.Identity == nil {
 		req.Identity = req.Conn.Identity()
 	}
+	err := e.serve(ctx, req, w, set)
+	if err != nil && (errors.Is(err, store.ErrMoved) || errors.Is(err, store.ErrGeneration)) {
+		err = ldap.Errorf(ldap.Busy, "the directory changed under the operation: try it again").Because(err)
+	}
+	e.respond(req)
+	return err
+}
+
+func (e *Engine) serve(ctx context.Context, req *op.Request, w op.Writer, set *Settings) error {
 	if err := e.gate(req, set); err != nil {
 		return err
 	}
@@ -148,16 +166,10 @@ func (e *Engine) Serve(ctx context.Context, req *op.Request, w op.Writer) error 
 		return err
 	}
 	req.Limits = set.Limits(req.Identity, e.members.inGroup(e, req.Identity))
-	var err error
 	if len(req.Controls) == 0 {
-		err = e.perform(ctx, req, w, set)
-	} else {
-		err = e.withControls(ctx, req, func(ctx context.Context) error { return e.perform(ctx, req, w, set) })
+		return e.perform(ctx, req, w, set)
 	}
-	if err != nil && (errors.Is(err, store.ErrMoved) || errors.Is(err, store.ErrGeneration)) {
-		return ldap.Errorf(ldap.Busy, "the directory changed under the operation: try it again").Because(err)
-	}
-	return err
+	return e.withControls(ctx, req, func(ctx context.Context) error { return e.perform(ctx, req, w, set) })
 }
 
 // bounds refuses requests that are made of more parts than one request may be.
@@ -192,7 +204,7 @@ func (e *Engine) perform(ctx context.Context, req *op.Request, w op.Writer, set 
 	case *ldap.BindRequest:
 		return e.bind(ctx, req, m, set)
 	case *ldap.CompareRequest:
-		return e.compare(req, m, set)
+		return e.compare(ctx, req, m, set)
 	case *ldap.ModifyRequest, *ldap.AddRequest, *ldap.DelRequest, *ldap.ModifyDNRequest:
 		return e.write(ctx, req, set)
 	case *ldap.ExtendedRequest:
@@ -208,8 +220,8 @@ func (e *Engine) gate(req *op.Request, set *Settings) error {
 		return ldap.Errorf(ldap.ConfidentialityRequired, "this server wants TLS here: use StartTLS or ldaps")
 	}
 	id := req.Identity
-	if id.Restricted && !exempt && !restrictedMay(req) {
-		return ldap.Errorf(ldap.InsufficientAccessRights, "the password must be changed before anything else")
+	if id.MustChange() && !exempt && !restrictedMay(req) {
+		return mustChange(req)
 	}
 	if id.IsAnonymous() && !exempt && !set.AnonymousRead {
 		if _, bind := req.Op.(*ldap.BindRequest); !bind {
@@ -243,6 +255,13 @@ func (e *Engine) exempt(req *op.Request) bool {
 		return x == nil || x.Anonymous
 	}
 	return false
+}
+
+// mustChange refuses an operation of a session that must change its password first (draft-behera-ldap-password-policy
+// section 8.3).
+func mustChange(req *op.Request) error {
+	req.SetPolicyError(op.ChangeAfterReset)
+	return ldap.Errorf(ldap.InsufficientAccessRights, "the password must be changed before anything else")
 }
 
 // restrictedMay says what a session may do that must change its password first (draft-behera-ldap-password-policy

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 
 	"portolan/internal/credential"
 	"portolan/internal/dit"
@@ -50,35 +51,14 @@ func (e *Engine) prepare(ctx context.Context, req *op.Request, set *Settings, dn
 	if !changesPassword(s, mods) {
 		return p, nil
 	}
-	view := e.o.Store.View()
-	defer view.Close()
-	var stored [][]byte
+	change := passwordChange{e: e, req: req, set: set, dn: dn, entry: entry, mods: mods}
 	if entry != nil {
 		p.seq = entry.Seq
-		stored = passwordsOf(view, entry)
 	}
-	change := passwordChange{e: e, req: req, set: set, view: view, dn: dn, entry: entry, mods: mods, stored: stored}
-	p.mods = make([]ldap.Mod, len(mods))
-	copy(p.mods, mods)
-	for i := range p.mods {
-		m := &p.mods[i]
-		if !isPassword(s, m.Attribute.Type) {
-			continue
-		}
-		values := make([][]byte, len(m.Attribute.Values))
-		for n, v := range m.Attribute.Values {
-			var err error
-			if m.Op == ldap.ModDelete {
-				values[n], err = e.matchStored(ctx, req, set, uuidOf(entry), stored, v)
-				change.offered(v, values[n])
-			} else {
-				values[n], err = change.admit(ctx, v)
-			}
-			if err != nil {
-				return nil, err
-			}
-		}
-		m.Attribute.Values = values
+	var err error
+	p.mods, err = change.prepare(ctx)
+	if err = e.conclude(ctx, req, &change.checked, err); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -96,14 +76,62 @@ type passwordChange struct {
 
 	old   []byte // the value to be deleted that the request named last
 	right bool
+	// checked gathers what is left to do once old passwords were checked.
+	checked op.BindOutcome
 }
 
-// offered notes that the request names an old password, and what it stands for.
-func (p *passwordChange) offered(value, stored []byte) {
-	p.old, p.right = value, false
-	for _, s := range p.stored {
-		p.right = p.right || bytes.Equal(s, stored)
+// prepare returns the changes with stored values in the place of passwords.
+func (p *passwordChange) prepare(ctx context.Context) ([]ldap.Mod, error) {
+	p.view = p.e.o.Store.View()
+	defer p.view.Close()
+	if p.entry != nil {
+		p.stored = passwordsOf(p.view, p.entry)
 	}
+	mods := slices.Clone(p.mods)
+	for i := range mods {
+		m := &mods[i]
+		if !isPassword(p.view.Schema(), m.Attribute.Type) {
+			continue
+		}
+		values := make([][]byte, len(m.Attribute.Values))
+		for n, v := range m.Attribute.Values {
+			var err error
+			if m.Op == ldap.ModDelete {
+				values[n], err = p.offer(ctx, v)
+			} else {
+				values[n], err = p.admit(ctx, v)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		m.Attribute.Values = values
+	}
+	return mods, nil
+}
+
+// offer returns the stored value that a value to be deleted stands for: itself, or the hash of it. This is how clients
+// prove the old password in a modify (delete old, add new). A wrong one is a wrong password as in a bind.
+func (p *passwordChange) offer(ctx context.Context, value []byte) ([]byte, error) {
+	p.old, p.right = value, false
+	for _, v := range p.stored {
+		if bytes.Equal(v, value) && p.req.Identity.Admin {
+			p.right = true
+			return v, nil
+		}
+	}
+	if credential.IsHashed(value) || p.entry == nil {
+		return value, nil // it is not there, and the modify says so
+	}
+	match, err := p.e.oldPassword(ctx, p.req, p.set, p.view, p.entry, value, &p.checked)
+	if err != nil {
+		return nil, err
+	}
+	if match == nil {
+		return value, nil
+	}
+	p.right = true
+	return match, nil
 }
 
 // admit returns the stored form of a new password. A value that is hashed already is taken from those only who manage
@@ -145,7 +173,8 @@ func (p *passwordChange) ask(ctx context.Context, password []byte) error {
 				Old: p.old, OldRight: p.right, Stored: p.stored, ByAdmin: p.req.Identity.Admin,
 				Self: p.entry != nil && p.req.Identity.Entry == p.entry.ID,
 				Verify: func(ctx context.Context, hashed [][]byte) (int, error) {
-					return p.e.verifyUncached(ctx, p.req, p.set, hashed, password)
+					result, err := p.e.verifyUncached(ctx, p.req, p.set, hashed, password)
+					return result.Index, err
 				},
 			}
 		}
@@ -203,27 +232,6 @@ func (e *Engine) hashed(ctx context.Context, req *op.Request, set *Settings, pas
 		return nil, ldap.Errorf(ldap.ConstraintViolation, "userPassword: %v", hashErr)
 	}
 	return out, nil
-}
-
-// matchStored returns the stored value that a value to be deleted stands for: itself, or the hash of it. This is how
-// clients prove the old password in a modify (delete old, add new).
-func (e *Engine) matchStored(ctx context.Context, req *op.Request, set *Settings, uuid [16]byte, stored [][]byte, value []byte) ([]byte, error) {
-	for _, v := range stored {
-		if bytes.Equal(v, value) && req.Identity.Admin {
-			return v, nil
-		}
-	}
-	if credential.IsHashed(value) {
-		return value, nil // it is not there, and the modify says so
-	}
-	index, err := e.verify(ctx, req, set, uuid, stored, value)
-	if err != nil {
-		return nil, err
-	}
-	if index < 0 {
-		return value, nil
-	}
-	return stored[index], nil
 }
 
 // checkSecret is dit.SealOptions.CheckSecret: the last line of defence against clear passwords in the store.
@@ -292,25 +300,49 @@ func (e *Engine) replaceHash(set *Settings, id dit.ID, old, hashed []byte) {
 	}
 }
 
-// CheckPassword verifies a password of an entry for an operation that is bound already (RFC 3062 oldPasswd).
+// CheckPassword verifies the old password of an entry for somebody who is bound already (RFC 3062 oldPasswd).
 func (e *Engine) CheckPassword(ctx context.Context, req *op.Request, norm string, password []byte) error {
-	set := e.Settings()
+	var checked op.BindOutcome
+	right, err := e.isOldPassword(ctx, req, norm, password, &checked)
+	if err = e.conclude(ctx, req, &checked, err); err == nil && !right {
+		err = errCredentials("the old password is wrong")
+	}
+	return err
+}
+
+func (e *Engine) isOldPassword(ctx context.Context, req *op.Request, norm string, password []byte, checked *op.BindOutcome) (bool, error) {
 	view := e.o.Store.View()
 	defer view.Close()
 	entry, _, err := view.Lookup(norm)
 	if err != nil {
-		return err
+		return false, err
 	}
-	var values [][]byte
+	match, err := e.oldPassword(ctx, req, e.Settings(), view, entry, password, checked)
+	return match != nil, err
+}
+
+// oldPassword finds the stored value that the old password in a change matches; nil for none. The overlays see the outcome:
+// who is bound already must not be able to guess passwords without end. checked is to be concluded by the caller.
+func (e *Engine) oldPassword(ctx context.Context, req *op.Request, set *Settings, view *store.View, entry *dit.Entry, password []byte, checked *op.BindOutcome) ([]byte, error) {
+	b := op.BindOutcome{Purpose: op.ForChange, Entry: entry, Reader: view, Password: password, Index: -1}
 	if entry != nil {
-		values = passwordsOf(view, entry)
+		var err error
+		if b.Name, err = view.Name(entry); err != nil {
+			return nil, err
+		}
+		b.Identity = &op.Identity{Name: b.Name, Entry: entry.ID, UUID: entry.UUID, Method: "simple"}
+		b.Stored = passwordsOf(view, entry)
 	}
-	index, err := e.verify(ctx, req, set, uuidOf(entry), values, password)
-	if err != nil {
-		return err
+	if _, err := e.check(ctx, req, set, &b, nil); err != nil {
+		return nil, err
 	}
-	if index < 0 {
-		return errCredentials("the old password is wrong")
+	err := e.bound(ctx, req, &b)
+	checked.Delay, checked.Finally = max(checked.Delay, b.Delay), append(checked.Finally, b.Finally...)
+	switch {
+	case ldap.CodeOf(err) == ldap.InvalidCredentials:
+		return nil, nil
+	case err != nil:
+		return nil, err
 	}
-	return nil
+	return b.Stored[b.Index], nil
 }

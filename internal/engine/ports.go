@@ -45,12 +45,25 @@ func (d directory) Perform(ctx context.Context, req *op.Request, w op.Writer) er
 
 // Verify implements op.Directory.
 func (d directory) Verify(ctx context.Context, req *op.Request, stored [][]byte, password []byte) (int, error) {
-	return d.verifyUncached(ctx, req, d.Settings(), stored, password)
+	result, err := d.verifyUncached(ctx, req, d.Settings(), stored, password)
+	return result.Index, err
 }
 
 // Hash implements op.Directory.
 func (d directory) Hash(ctx context.Context, req *op.Request, password []byte) ([]byte, error) {
 	return d.hashed(ctx, req, d.Settings(), password)
+}
+
+// Usability implements op.Directory.
+func (d directory) Usability(r op.Reader, entry *dit.Entry) (*op.Usability, error) {
+	for i := range d.o.Overlays {
+		if know := d.o.Overlays[i].Usability; know != nil {
+			if u, err := know(r, entry); u != nil || err != nil {
+				return u, err
+			}
+		}
+	}
+	return nil, nil
 }
 
 // Suffixes implements op.Directory.
@@ -109,6 +122,7 @@ func (e *Engine) Open(p *op.Ports) (stop func(), err error) {
 var _ op.Directory = directory{}
 var _ op.Snapshot = (*store.View)(nil)
 var _ op.StateTx = (*store.Tx)(nil)
+var _ op.StateReader = (*store.View)(nil)
 
 // copyRequest returns a request whose message aliases nothing: it may be kept after the handler has returned.
 func copyRequest(req *op.Request) (*op.Request, error) {

@@ -104,7 +104,9 @@ func (e *Engine) batch(ctx context.Context, reqs []*op.Request, set *Settings) (
 		for i, req := range reqs {
 			// The transaction may run again: what controls left behind in the request is of the run before.
 			req.Write, req.Reply = op.WritePlan{Batched: true}, op.Reply{}
-			if err := e.withControls(ctx, req, func(context.Context) error { return tx.perform(req, runs[i]) }); err != nil {
+			err := e.withControls(ctx, req, func(context.Context) error { return tx.perform(req, runs[i]) })
+			e.respond(req)
+			if err != nil {
 				failed = i
 				return err
 			}

@@ -76,10 +76,30 @@ func (e *Engine) write(ctx context.Context, req *op.Request, set *Settings) erro
 			return err
 		}
 		if err = e.update(ctx, req, set, run); !errors.Is(err, errMoved) {
+			if err == nil {
+				e.unrestrict(req)
+			}
 			return err
 		}
 	}
 	return errContended
+}
+
+// unrestrict lets a session that had to change its password first go on, now that it has.
+func (e *Engine) unrestrict(req *op.Request) {
+	id := req.Conn.Identity()
+	m, ok := req.Op.(*ldap.ModifyRequest)
+	if !ok || !id.Restricted || !e.ownPassword(req, m) {
+		return
+	}
+	for i := range m.Changes {
+		if m.Changes[i].Op != ldap.ModDelete && len(m.Changes[i].Attribute.Values) > 0 {
+			free := *id
+			free.Restricted = false
+			req.Conn.SetIdentity(&free)
+			return
+		}
+	}
 }
 
 var errContended = ldap.Errorf(ldap.Busy, "the entry is being changed by others all the time: try it again later")
@@ -105,8 +125,8 @@ func (e *Engine) planModify(ctx context.Context, req *op.Request, m *ldap.Modify
 	if err := e.notSpecial(m.Object); err != nil {
 		return nil, err
 	}
-	if req.Identity.Restricted && !e.ownPassword(req, m) {
-		return nil, ldap.Errorf(ldap.InsufficientAccessRights, "the password must be changed before anything else")
+	if req.Identity.MustChange() && !e.ownPassword(req, m) {
+		return nil, mustChange(req)
 	}
 	entry, err := e.forPrepare(req, set, m)
 	if err != nil {
@@ -152,7 +172,7 @@ func (e *Engine) forPrepare(req *op.Request, set *Settings, m *ldap.ModifyReques
 // ownPassword reports whether a modify changes the password of the requester's own entry and nothing else.
 func (e *Engine) ownPassword(req *op.Request, m *ldap.ModifyRequest) bool {
 	norm, err := normalize(e.Schema(), m.Object)
-	if err != nil || norm != req.Identity.Name.Norm {
+	if err != nil || norm != req.Identity.Name.Norm || req.Identity.Proxied != nil {
 		return false
 	}
 	for i := range m.Changes {
@@ -173,8 +193,17 @@ func (tx *writeTx) modify(m *ldap.ModifyRequest, ready *prepared) error {
 	}
 	s := tx.Schema()
 	d := entry.Edit(tx)
+	computed := 0
 	for i := range ready.mods {
 		mod := &ready.mods[i]
+		taken, err := tx.writeView(entry, target, mod)
+		if err != nil {
+			return err
+		}
+		if taken {
+			computed++
+			continue
+		}
 		desc, err := writable(s, mod.Attribute.Type, tx.req.Write.Relax && tx.req.Identity.Admin)
 		if err != nil {
 			return err
@@ -189,10 +218,30 @@ func (tx *writeTx) modify(m *ldap.ModifyRequest, ready *prepared) error {
 	if err := keepsName(s, entry, d); err != nil {
 		return err
 	}
-	if err := tx.finish(d); err != nil {
-		return err
+	if computed == 0 || computed < len(ready.mods) {
+		if err := tx.finish(d); err != nil {
+			return err
+		}
 	}
 	return tx.after(entry.ID)
+}
+
+// writeView offers a change to the view that computes its attribute. What is only computed is not in the entry: a change
+// of such attributes alone leaves the entry as it is.
+func (tx *writeTx) writeView(entry *dit.Entry, target *access.Target, mod *ldap.Mod) (taken bool, err error) {
+	s := tx.Schema()
+	desc, err := s.Describe(mod.Attribute.Type)
+	if err != nil || desc.Type == nil || desc.Options != "" {
+		return false, nil // writable says what is wrong
+	}
+	view := tx.e.views(s).of(desc.Type)
+	if view == nil || view.Write == nil {
+		return false, nil
+	}
+	if err := mayModify(s, tx.rights, target, mod); err != nil {
+		return false, err
+	}
+	return view.Write(tx, tx.req, entry, desc.Type, mod.Op, mod.Attribute.Values)
 }
 
 // writable resolves an attribute description that a client wants to write.

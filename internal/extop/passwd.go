@@ -68,12 +68,15 @@ func PasswordModify(p Passwords, random io.Reader) op.Extended {
 			inner := *req
 			inner.Controls = nil
 			inner.Reply = op.Reply{}
-			inner.Op = &ldap.ModifyRequest{Object: []byte(dn), Changes: []ldap.Mod{{
-				Op:        ldap.ModReplace,
-				Attribute: ldap.Attribute{Type: []byte("userPassword"), Values: [][]byte{m.new}},
-			}}}
+			change := &ldap.ModifyRequest{Object: []byte(dn)}
+			if m.hasOld {
+				// The old one goes with the change, so that the password policy sees that it was given.
+				change.Changes = append(change.Changes, passwordMod(ldap.ModDelete, m.old))
+			}
+			change.Changes = append(change.Changes, passwordMod(ldap.ModReplace, m.new))
+			inner.Op = change
 			err = p.Serve(ctx, &inner, w)
-			req.Trace = inner.Trace
+			req.Trace, req.Policy = inner.Trace, inner.Policy
 			req.Trace.DN = dn
 			req.Reply.Controls = append(req.Reply.Controls, inner.Reply.Controls...)
 			if err == nil && reply != nil {
@@ -82,6 +85,10 @@ func PasswordModify(p Passwords, random io.Reader) op.Extended {
 			return err
 		},
 	}
+}
+
+func passwordMod(kind ldap.ModOp, password []byte) ldap.Mod {
+	return ldap.Mod{Op: kind, Attribute: ldap.Attribute{Type: []byte("userPassword"), Values: [][]byte{password}}}
 }
 
 // passwdRequest is PasswdModifyRequestValue of RFC 3062 section 2.

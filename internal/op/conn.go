@@ -156,6 +156,11 @@ type Identity struct {
 	Proxied *Identity
 }
 
+// MustChange reports whether the session behind the identity may do nothing but change its own password.
+func (i *Identity) MustChange() bool {
+	return i.Restricted || i.Proxied != nil && i.Proxied.Restricted
+}
+
 var anonymous = &Identity{}
 
 // Anonymous returns the identity of those who have not proved any.

@@ -36,9 +36,11 @@ type Overlay struct {
 	Attempt func(ctx context.Context, req *Request, b *BindOutcome) error
 	// Bind sees a bind attempt after its credentials were checked and before the answer.
 	Bind func(ctx context.Context, req *Request, b *BindOutcome) error
+	// Usability says whether an account can be used, for the account usability control; nil where the overlay does not know.
+	Usability func(r Reader, e *dit.Entry) (*Usability, error)
 	// Observe sees a transaction after it is durable. It cannot fail and must not block.
 	Observe func(c Commit)
-	// Check verifies what the overlay keeps; report is called for every finding.
+	// Check verifies what the overlay keeps; report is called for every finding. r is a StateReader too.
 	Check func(r Reader, report func(Finding)) error
 }
 
@@ -51,13 +53,29 @@ type View struct {
 	Values func(r Reader, e *dit.Entry, attr *schema.AttributeType, see Visible, f func(value []byte) bool) error
 	// Match returns the entries that match a filter node on one of its attributes. It may answer All.
 	Match func(r Reader, n *dit.Node, see Visible) (*dit.IDSet, dit.Confidence, error)
+	// Write, where set, takes a change that a client wants to make to one of the attributes by modify, inside the transaction
+	// and after the access rules have let it pass; what the attribute is computed from is the view's to change (with SetState).
+	// taken is false for a change that is to be made to stored values as any other.
+	Write func(tx Tx, req *Request, e *dit.Entry, attr *schema.AttributeType, kind ldap.ModOp, values [][]byte) (taken bool, err error)
 }
 
 // Visible says whether the reader of the operation may read an attribute of an entry. A nil Visible says yes to all.
 type Visible func(e *dit.Entry, attr *schema.AttributeType) bool
 
-// BindOutcome is a bind on its way to the answer.
+// Purpose is what credentials are checked for.
+type Purpose uint8
+
+// Purposes.
+const (
+	ForBind    Purpose = iota
+	ForCompare         // a compare of the password (draft-behera-ldap-password-policy section 8.1)
+	ForChange          // the old password in a change of password
+)
+
+// BindOutcome is a bind on its way to the answer, or another check of a password.
 type BindOutcome struct {
+	Purpose Purpose
+
 	Entry    *dit.Entry // nil when the name is not an entry's
 	Name     dit.Name
 	Reader   Reader    // the snapshot that Entry is from
@@ -67,8 +85,8 @@ type BindOutcome struct {
 	Password []byte
 	// Stored are the hashed values that it is compared with; Attempt may add to them. Their order is kept.
 	Stored [][]byte
-	// Proved, set by Attempt, says how the credentials were proved without a comparison: another server's word. Nothing is
-	// compared then.
+	// Proved says how the credentials were proved without a comparison: by a SASL mechanism, or where Attempt sets it by
+	// another server's word. Nothing is compared then.
 	Proved string
 
 	// What follows is known once the credentials were checked, that is to Bind.
@@ -79,6 +97,12 @@ type BindOutcome struct {
 	// says that a password was given and was not right.
 	Err   error
 	Wrong bool
+
+	// Delay is how long the answer is to wait: no worker, snapshot or place in the hashing pool is held meanwhile. The longest
+	// that a hook asks for counts.
+	Delay time.Duration
+	// Finally are called when the answer is about to go, whatever it is. Attempt and Bind may add to them.
+	Finally []func()
 }
 
 // Commit is a durable transaction.
@@ -147,8 +171,11 @@ type Control struct {
 	// Parse decodes the value once, before anything else is done. Errors are *ldap.Error, protocolError as a rule.
 	Parse func(c ldap.Control) (any, error)
 	// Around runs the operation by calling next, after setting what it wants in req, and adds response controls to
-	// req.Reply afterwards. The error of next is passed on unless the control says otherwise.
+	// req.Reply afterwards. The error of next is passed on unless the control says otherwise. Nil is next alone.
 	Around func(ctx context.Context, req *Request, value any, next func(context.Context) error) error
+	// Respond, where set, may add response controls to the reply of any operation once it has ended, also where it was
+	// refused before its controls were looked at. attached says whether the request has this control.
+	Respond func(req *Request, attached bool)
 }
 
 // Extended is a verb of its own.
@@ -173,7 +200,8 @@ type Mechanism struct {
 }
 
 // Exchange is one SASL exchange. Step takes the client's credentials (nil when absent) and returns the challenge. It is
-// complete when who is not nil.
+// complete when who is not nil. An error together with who says whose credentials were wrong: failures count against the
+// account.
 type Exchange interface {
 	Step(ctx context.Context, req *Request, creds []byte) (challenge []byte, who *Identity, err error)
 }

@@ -33,8 +33,14 @@ type PolicyReply struct {
 	// Expires is the time left until the password expires, or negative; Grace the number of grace logins left, or -1.
 	Expires time.Duration
 	Grace   int
-	// Usable, for the account usability control, is filled in by who knows the policy; nil elsewhere.
-	Usable *Usability
+}
+
+// SetPolicyError notes what the password policy has against the operation.
+func (r *Request) SetPolicyError(e PolicyError) {
+	if r.Policy == nil {
+		r.Policy = NewPolicyReply()
+	}
+	r.Policy.Error = e
 }
 
 // NewPolicyReply returns a reply that says nothing.

@@ -54,6 +54,8 @@ type Directory interface {
 	// ParseAuthzID returns the identity that an authorization identity names (RFC 4513 section 5.2.1.8); nil where there is
 	// no such entry.
 	ParseAuthzID(authzID, method string) (*Identity, error)
+	// Usability says whether an account can be used, as far as the overlays know; nil where none knows.
+	Usability(r Reader, e *dit.Entry) (*Usability, error)
 	// Suffixes are the naming contexts as configured.
 	Suffixes() []string
 	// Observe has f called with every transaction that becomes durable from now on, in the order of the journal. f must not
@@ -130,6 +132,11 @@ type State interface {
 	Each(prefix []byte, f func(key, value []byte) bool) error
 	// Flush returns when all that was set is durable.
 	Flush(ctx context.Context) error
+}
+
+// StateReader lists State as it is now: Check verifies it without ports.
+type StateReader interface {
+	EachState(prefix []byte, f func(key, value []byte) bool) error
 }
 
 // StateTx is the part of a Tx that changes State together with entries, durable with them.

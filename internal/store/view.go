@@ -98,6 +98,11 @@ func (v *View) kvReader() (kv.Reader, error) {
 	return v.at.snap, nil
 }
 
+// EachState calls f for the values of State whose key begins with prefix, as they are now, in the order of keys.
+func (v *View) EachState(prefix []byte, f func(key, value []byte) bool) error {
+	return v.s.state.Each(prefix, f)
+}
+
 func (v *View) generation() *generation { return v.gen }
 
 // version orders durable states, also those that differ in indexes only.
