@@ -1,6 +1,7 @@
 package access
 
 import (
+	"crypto/sha256"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,8 @@ type class struct {
 	scopes     []scopedRules
 	// conditional are the rules that the target decides about beyond its name.
 	conditional []int
+
+	digest [sha256.Size]byte
 
 	mu   sync.Mutex // for writers of sets
 	sets atomic.Pointer[map[string]*ruleSet]
@@ -39,6 +42,7 @@ func newClass(p *Policy, verdicts []byte) *class {
 			c.verdicts = append(c.verdicts, v)
 		}
 	}
+	c.digest = digestOf(c.rules, c.verdicts)
 	words := (len(c.rules) + 63) / 64
 	c.everywhere = make(Mask, words)
 	at := make(map[scope]int)

@@ -17,7 +17,7 @@ import (
 func Compile(rules []Rule, o Options) (*Policy, error) {
 	c := &compiler{schema: o.Schema, policy: &Policy{schema: o.Schema, classes: make(map[string]*class)}, virtual: make(map[*schema.AttributeType]bool)}
 	known := &o.Schema.Known
-	for _, t := range []*schema.AttributeType{known.EntryDN, known.SubschemaSubentry, known.HasSubordinates, known.NumSubordinates, known.MemberOf} {
+	for _, t := range []*schema.AttributeType{known.EntryDN, known.SubschemaSubentry, known.HasSubordinates, known.NumSubordinates, known.ContextCSN, known.MemberOf} {
 		c.virtual[t] = true
 	}
 	for _, name := range o.Virtual {
@@ -111,7 +111,7 @@ func (c *compiler) line(key, text string) string {
 
 func (c *compiler) rule(in *Rule, index int) {
 	c.in, c.index = in, index
-	c.out = &rule{name: in.Name, origin: in.Origin, place: c.place(), tls: in.TLS}
+	c.out = &rule{name: in.Name, origin: in.Origin, place: c.place(), tls: in.TLS, digest: in.digest()}
 	if c.out.name == "" {
 		c.out.name = fmt.Sprintf("rule %d", index+1)
 	}

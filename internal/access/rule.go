@@ -1,6 +1,7 @@
 package access
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"strings"
 
@@ -28,6 +29,8 @@ type rule struct {
 	from    []netip.Prefix
 	tls     int
 	methods []string
+
+	digest [sha256.Size]byte // of what it says about targets
 }
 
 // people are the subjects that who names, or those that it excludes.

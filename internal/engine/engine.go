@@ -77,6 +77,7 @@ const (
 type Engine struct {
 	o        Options
 	settings atomic.Pointer[Settings]
+	reloaded atomic.Pointer[chan struct{}] // closed when the settings are replaced
 
 	controls    map[string]*control
 	controlList []op.Control
@@ -112,7 +113,7 @@ func New(o Options, s *Settings) *Engine {
 	}
 	e.viewTable.Store(newViewSet(e, o.Overlays))
 	e.members.init(o.Store)
-	e.settings.Store(s)
+	e.Set(s)
 	return e
 }
 
@@ -136,7 +137,13 @@ func (e *Engine) Wire(controls []op.Control, verbs []op.Extended, sasl []op.Mech
 }
 
 // Set replaces the settings for the operations that begin from now on.
-func (e *Engine) Set(s *Settings) { e.settings.Store(s) }
+func (e *Engine) Set(s *Settings) {
+	e.settings.Store(s)
+	next := make(chan struct{})
+	if old := e.reloaded.Swap(&next); old != nil {
+		close(*old)
+	}
+}
 
 // Settings returns the settings in force. They are not to be changed.
 func (e *Engine) Settings() *Settings { return e.settings.Load() }
@@ -147,6 +154,7 @@ func (e *Engine) Schema() *schema.Schema { return e.o.Store.Shapes().Schema }
 // Serve implements op.Handler.
 func (e *Engine) Serve(ctx context.Context, req *op.Request, w op.Writer) error {
 	set := e.Settings()
+	req.Out = w
 	if req.Identity == nil {
 		req.Identity = req.Conn.Identity()
 	}

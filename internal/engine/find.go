@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"crypto/tls"
 	"strings"
 
@@ -204,19 +203,18 @@ func referralURLs(r op.Reader, entry *dit.Entry, rest string, o findOptions) []s
 }
 
 // sendReference sends a continuation reference for a referral object in scope (RFC 4511 section 4.5.3).
-func (s *search) sendReference(_ context.Context, entry *dit.Entry, _ dit.Name) error {
-	if s.slots.Entry&access.Disclose == 0 {
-		return nil
-	}
-	o := findOptions{search: true, scope: s.m.Scope}
-	if s.m.Scope == ldap.ScopeOne {
-		o.scope = ldap.ScopeBase
-	}
-	urls := referralURLs(s.view, entry, "", o)
+func (s *search) sendReference(entry *dit.Entry) error {
+	urls := s.References(s.m.Scope)
 	if len(urls) == 0 {
 		return nil
 	}
 	msg := ldap.Message{ID: s.req.ID, Op: &ldap.SearchResultReference{URIs: urls}}
+	for _, each := range s.req.Search.EachReference {
+		var err error
+		if msg.Controls, err = each(s.r, entry, msg.Controls); err != nil {
+			return err
+		}
+	}
 	return s.w.End(msg.Append(s.w.Begin()))
 }
 

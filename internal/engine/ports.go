@@ -69,6 +69,9 @@ func (d directory) Usability(r op.Reader, entry *dit.Entry) (*op.Usability, erro
 // Suffixes implements op.Directory.
 func (d directory) Suffixes() []string { return d.o.Suffixes }
 
+// Reloaded implements op.Directory.
+func (d directory) Reloaded() <-chan struct{} { return *d.reloaded.Load() }
+
 // Observe implements op.Directory.
 func (d directory) Observe(f func(op.Commit)) {
 	d.o.Store.Observe(func(c store.Commit) { f(op.Commit{Seq: c.Seq, CSN: c.CSN, Changes: c.Changes, Meta: c.Meta}) })
@@ -90,6 +93,18 @@ func (j journal) Read(from uint64, f func(*dit.JournalRecord) bool) error {
 	}
 	return err
 }
+
+// At implements op.Journal.
+func (j journal) At(csn dit.CSN) (uint64, error) {
+	seq, err := j.JournalAt(csn)
+	if err == store.ErrTrimmed {
+		return 0, op.ErrTrimmed
+	}
+	return seq, err
+}
+
+// Grown implements op.Journal.
+func (j journal) Grown(after uint64) <-chan struct{} { return j.JournalGrown(after) }
 
 // Wait implements op.Journal.
 func (j journal) Wait(ctx context.Context, after uint64) error { return j.WaitJournal(ctx, after) }

@@ -51,6 +51,12 @@ func (e *Engine) search(ctx context.Context, req *op.Request, m *ldap.SearchRequ
 	defer e.searches.put(s)
 	s.begin(e, req, m, w, set)
 	defer s.view.Close()
+	if req.Search.Instead != nil {
+		ctx = req.Detach(ctx)
+		if err := s.view.Pin(); err != nil {
+			return s.storeError(err)
+		}
+	}
 	if done, err := s.special(ctx); done {
 		return err
 	}
@@ -64,6 +70,11 @@ func (e *Engine) search(ctx context.Context, req *op.Request, m *ldap.SearchRequ
 	}
 	if err := s.before(base); err != nil {
 		return err
+	}
+	if req.Search.Instead != nil {
+		if done, err := req.Search.Instead(ctx, s.view, base); done || err != nil {
+			return err
+		}
 	}
 	if req.Search.From != nil {
 		return s.sendFrom(ctx, base)
@@ -105,7 +116,7 @@ func (s *search) begin(e *Engine, req *op.Request, m *ldap.SearchRequest, w op.W
 	s.m, s.w = m, w
 	s.view = e.o.Store.View()
 	s.open(e, req, s.view, set)
-	s.filter.Compile(s.schema, &m.Filter)
+	s.compile(&s.filter, &m.Filter)
 	s.selection.compile(s.schema, s.views, m.Attributes)
 	s.checked = 0
 	limits := &req.Limits
@@ -254,7 +265,7 @@ func (s *search) tick(ctx context.Context) error {
 
 // offer examines one entry in scope and sends it if it matches and may be seen.
 func (s *search) offer(ctx context.Context, entry *dit.Entry, isBase bool) (sent bool, err error) {
-	if entry.Subentry && !s.subentriesVisible(isBase) || s.req.Search.Subentries != nil && *s.req.Search.Subentries && !entry.Subentry {
+	if !s.wants(entry, isBase) {
 		return false, nil
 	}
 	name, err := s.view.Name(entry)
@@ -262,15 +273,17 @@ func (s *search) offer(ctx context.Context, entry *dit.Entry, isBase bool) (sent
 		return false, err
 	}
 	s.lookAt(entry, name)
-	if entry.Referral && !s.req.Search.ManageDsaIT && !isBase {
-		return false, s.sendReference(ctx, entry, name)
-	}
-	truth, err := s.filter.Eval(&s.candidate)
-	if err != nil || truth != dit.True {
+	found, err := s.found(&s.filter, isBase)
+	if err != nil || found == op.FoundNot {
 		return false, err
 	}
-	if s.slots.Entry&access.Read == 0 {
-		return false, nil
+	if known := s.req.Search.Known; known != nil {
+		if skip, err := known(s.view, entry); skip || err != nil {
+			return false, err
+		}
+	}
+	if found == op.FoundReference {
+		return false, s.sendReference(entry)
 	}
 	if s.order != nil {
 		return true, s.gather(entry, name)
@@ -290,14 +303,6 @@ func (s *search) deliver(ctx context.Context, entry *dit.Entry, name dit.Name) e
 	}
 	s.req.Trace.Entries++
 	return s.send(ctx, entry, name)
-}
-
-// subentriesVisible decides about subentries (RFC 3672 section 3): by the control, or for a base search.
-func (s *search) subentriesVisible(isBase bool) bool {
-	if s.req.Search.Subentries != nil {
-		return *s.req.Search.Subentries
-	}
-	return isBase
 }
 
 // storeError puts errors of the store that a client should understand into words.

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"portolan/ber"
 	"portolan/internal/access"
 	"portolan/internal/dit"
@@ -19,6 +21,8 @@ type sight struct {
 	schema *schema.Schema
 	views  *viewSet
 	rights *access.Evaluator
+	// computed, where not nil, are virtual attributes about which nothing is said: see op.SearchPlan.Content.
+	computed *viewSet
 
 	candidate dit.Candidate
 	target    access.Target
@@ -30,7 +34,10 @@ type sight struct {
 func (s *sight) open(e *Engine, req *op.Request, r op.Reader, set *Settings) {
 	s.e, s.req, s.r, s.set = e, req, r, set
 	s.schema = r.Schema()
-	s.views = e.views(s.schema)
+	s.views, s.computed = e.views(s.schema), nil
+	if req.Search.Content {
+		s.views, s.computed = noViews, s.views
+	}
 	s.rights = e.rights(req, set)
 	if s.candidate.May == nil {
 		s.candidate.May = func(slot int) bool { return s.slots.All || s.slots.Search.Has(slot) }
@@ -127,6 +134,81 @@ func (s *sight) Match(f *dit.Filter) (dit.Truth, error) {
 	}
 	return f.Eval(&s.candidate)
 }
+
+// Compile implements op.Sight.
+func (s *sight) Compile(in *ldap.Filter) *dit.Filter {
+	f := &dit.Filter{}
+	s.compile(f, in)
+	return f
+}
+
+// compile compiles a filter for this requester.
+func (s *sight) compile(f *dit.Filter, in *ldap.Filter) {
+	f.Compile(s.schema, in)
+	if s.computed == nil {
+		return
+	}
+	for i := range f.Nodes {
+		// RFC 4533 section 3.2: what depends on more than the entry is Undefined, chains of names too.
+		n := &f.Nodes[i]
+		n.Undefined = n.Undefined || n.Rule != nil && n.Rule.Transitive || s.computed.of(n.Desc.Type) != nil ||
+			slices.ContainsFunc(n.Types, func(t *schema.AttributeType) bool { return s.computed.of(t) != nil })
+	}
+}
+
+// wants reports whether an entry is of the sort that the search is for: entries, subentries, or both (RFC 3672 section 3).
+func (s *sight) wants(entry *dit.Entry, isBase bool) bool {
+	plan := &s.req.Search
+	switch {
+	case plan.Subentries != nil:
+		return entry.Subentry == *plan.Subentries
+	case !entry.Subentry:
+		return true
+	}
+	// RFC 4533 section 5.1: for a synchronization ManageDsaIT makes objects of all special entries.
+	return isBase || plan.Content && plan.ManageDsaIT
+}
+
+// found decides about the entry looked at, which is of the right sort.
+func (s *sight) found(f *dit.Filter, isBase bool) (op.Found, error) {
+	entry := s.candidate.Entry
+	if entry.Referral && !s.req.Search.ManageDsaIT && !isBase {
+		if s.slots.Entry&access.Disclose == 0 {
+			return op.FoundNot, nil
+		}
+		return op.FoundReference, nil
+	}
+	truth, err := f.Eval(&s.candidate)
+	if err != nil || truth != dit.True || s.slots.Entry&access.Read == 0 {
+		return op.FoundNot, err
+	}
+	return op.FoundEntry, nil
+}
+
+// Found implements op.Sight.
+func (s *sight) Found(f *dit.Filter, scope ldap.Scope) (op.Found, error) {
+	isBase := scope == ldap.ScopeBase
+	if s.candidate.Entry == nil || !s.wants(s.candidate.Entry, isBase) {
+		return op.FoundNot, nil
+	}
+	found, err := s.found(f, isBase)
+	if found == op.FoundReference && len(s.References(scope)) == 0 {
+		return op.FoundNot, err
+	}
+	return found, err
+}
+
+// References implements op.Sight.
+func (s *sight) References(scope ldap.Scope) []string {
+	o := findOptions{search: true, scope: scope}
+	if scope == ldap.ScopeOne {
+		o.scope = ldap.ScopeBase
+	}
+	return referralURLs(s.r, s.candidate.Entry, "", o)
+}
+
+// Digest implements op.Sight.
+func (s *sight) Digest() [32]byte { return s.rights.Digest() }
 
 // Visible implements op.Sight.
 func (s *sight) Visible() op.Visible { return s.see }

@@ -49,12 +49,18 @@ func (s *search) special(ctx context.Context) (done bool, err error) {
 		}
 		if found = s.e.special[norm]; found == nil {
 			if t := s.e.treeOf(norm); t != nil {
+				if s.req.Search.Instead != nil {
+					return true, errComputed
+				}
 				return true, s.searchTree(ctx, t, norm)
 			}
 		}
 	}
 	if found == nil {
 		return false, nil
+	}
+	if s.req.Search.Instead != nil {
+		return true, errComputed
 	}
 	if s.m.Scope == ldap.ScopeOne || s.m.Scope == ldap.ScopeSubordinate {
 		return true, nil
@@ -83,6 +89,8 @@ func (s *search) special(ctx context.Context) (done bool, err error) {
 	s.selection.compile(s.schema, s.views, s.m.Attributes)
 	return true, s.deliver(ctx, entry, name)
 }
+
+var errComputed = ldap.Errorf(ldap.UnwillingToPerform, "entries that the server computes cannot be followed: name a base in a naming context")
 
 // entry builds the entry.
 func (sp *Special) entry(shapes *dit.Shapes, c *op.Conn) (*dit.Entry, error) {

@@ -25,7 +25,7 @@ type namedView struct {
 func newViewSet(e *Engine, overlays []op.Overlay) *viewSet {
 	v := &viewSet{e: e}
 	own := &op.View{
-		Attributes: []string{"entryDN", "subschemaSubentry", "hasSubordinates", "numSubordinates"},
+		Attributes: []string{"entryDN", "subschemaSubentry", "hasSubordinates", "numSubordinates", "contextCSN"},
 		Values:     e.structuralValues,
 		Match:      e.structuralMatch,
 	}
@@ -84,6 +84,11 @@ func (e *Engine) structuralValues(r op.Reader, entry *dit.Entry, t *schema.Attri
 		return err
 	case known.SubschemaSubentry:
 		f([]byte(SubschemaDN))
+	case known.ContextCSN:
+		// The naming contexts show how far their content is, as OpenLDAP has it.
+		if at, ok := r.(interface{ CSN() dit.CSN }); ok && entry.Parent == 0 && !at.CSN().IsZero() {
+			f(at.CSN().Append(nil))
+		}
 	case known.HasSubordinates:
 		has, err := r.HasChildren(entry.ID)
 		if err != nil {

@@ -58,6 +58,8 @@ type Directory interface {
 	Usability(r Reader, e *dit.Entry) (*Usability, error)
 	// Suffixes are the naming contexts as configured.
 	Suffixes() []string
+	// Reloaded returns a channel that is closed when the settings of the server, access rules among them, are next replaced.
+	Reloaded() <-chan struct{}
 	// Observe has f called with every transaction that becomes durable from now on, in the order of the journal. f must not
 	// block. It cannot be taken back: observers live as long as the server.
 	Observe(f func(Commit))
@@ -85,6 +87,14 @@ type Sight interface {
 	// EntryRights and AttrRights are what the access rules give.
 	EntryRights() access.Right
 	AttrRights(d schema.Description) access.Right
+	// Compile returns a filter as a search of the requester's would have it. It belongs to the schema of the reader.
+	Compile(f *ldap.Filter) *dit.Filter
+	// Found says what a search of this scope would make of the entry, if it is in the scope: see InScope.
+	Found(f *dit.Filter, scope ldap.Scope) (Found, error)
+	// References are the URIs of the reference that a search of this scope would return for a referral object.
+	References(scope ldap.Scope) []string
+	// Digest identifies what the access rules show the requester: with the same digest entries are shown alike.
+	Digest() [32]byte
 	// Match decides a filter as a search would: what may not be searched is absent.
 	Match(f *dit.Filter) (dit.Truth, error)
 	// EachAttribute calls f for every attribute that a list as in a search request selects and that may be read, large and
@@ -100,6 +110,16 @@ type Sight interface {
 	Visible() Visible
 }
 
+// Found is what a search makes of an entry.
+type Found uint8
+
+// What a search makes of an entry.
+const (
+	FoundNot       Found = iota // nothing
+	FoundEntry                  // a SearchResultEntry
+	FoundReference              // a SearchResultReference
+)
+
 // Journal reads the record of all transactions. Only what is durable is in it.
 type Journal interface {
 	// Epoch identifies the line of sequences: positions of another epoch mean nothing here.
@@ -109,6 +129,11 @@ type Journal interface {
 	// Read calls f for the records from this sequence on, in order, until there are no more or f returns false. ErrTrimmed
 	// says that the record asked for is gone. From 0 it begins with the oldest.
 	Read(from uint64, f func(*dit.JournalRecord) bool) error
+	// At returns the sequence of the first record whose CSN is not below csn, one after the last where there is none. CSNs
+	// never fall from record to record. ErrTrimmed says that the record may be gone.
+	At(csn dit.CSN) (uint64, error)
+	// Grown returns a channel that is closed when records are added after this sequence; closed already where there are some.
+	Grown(after uint64) <-chan struct{}
 	// Wait returns when there is a record after this sequence; its error is ctx.Err(), or that the store is closed.
 	Wait(ctx context.Context, after uint64) error
 }

@@ -58,6 +58,9 @@ type Request struct {
 	// Reply is the final response in the making.
 	Reply Reply
 
+	// Out takes messages that precede the final response; the engine sets it to the Writer that it was given.
+	Out Writer
+
 	// Search, for a search, and Write, for an operation that changes entries, are what controls ask of the engine.
 	Search SearchPlan
 	Write  WritePlan
@@ -141,6 +144,18 @@ type SearchPlan struct {
 	Before []func(r Reader, e *dit.Entry, name dit.Name) error
 	// EachEntry, where set, appends controls to a SearchResultEntry. It is called after access control has let the entry pass.
 	EachEntry []func(ctx context.Context, r Reader, e *dit.Entry, name dit.Name, controls []ldap.Control) ([]ldap.Control, error)
+	// EachReference is the same for a SearchResultReference, with the referral object that it stands for.
+	EachReference []func(r Reader, e *dit.Entry, controls []ldap.Control) ([]ldap.Control, error)
+	// Instead, where set, makes the search one of a single state of the directory, which it is given before any entry is
+	// looked at, with the base object, nil being the root. It may do the search itself: done ends it. The request is
+	// detached then. Entries that are not stored cannot be searched so.
+	Instead func(ctx context.Context, r Snapshot, base *dit.Entry) (done bool, err error)
+	// Known, where set, is shown every entry that would be sent, and every referral object whose reference would be, and
+	// says which need not be sent.
+	Known func(r Reader, e *dit.Entry) (bool, error)
+	// Content shows what is stored in the entries themselves, and nothing that is computed; filter items about the rest are
+	// Undefined (RFC 4533 sections 3.2 and 4.2).
+	Content bool
 	// ManageDsaIT treats referral objects as ordinary entries (RFC 3296); Subentries makes subentries visible (RFC 3672).
 	ManageDsaIT bool
 	Subentries  *bool // nil: control absent; else its visibility value

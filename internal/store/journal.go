@@ -81,6 +81,44 @@ func (s *Store) readStretch(from uint64, f func(*Record) bool) (next uint64, mor
 	return from, true, nil
 }
 
+// JournalAt returns the sequence of the first durable record whose CSN is not below csn, one after the last where there is
+// none. ErrTrimmed says that it may be a record that is gone: the oldest one is there but for nothing before it.
+func (s *Store) JournalAt(csn dit.CSN) (uint64, error) {
+	v := s.View()
+	defer v.Close()
+	r, err := v.kvReader()
+	if err != nil {
+		return 0, err
+	}
+	first, last := s.first.Load(), v.Seq()
+	n := sort.Search(int(last+1-first), func(i int) bool {
+		if err != nil {
+			return true
+		}
+		var h recordHead
+		h, err = readHead(r, first+uint64(i))
+		return h.csn.Compare(csn) >= 0
+	})
+	if errors.Is(err, kv.ErrNotFound) {
+		return 0, ErrTrimmed // meanwhile
+	}
+	if err != nil {
+		return 0, err
+	}
+	if n > 0 || last < first {
+		return first + uint64(n), nil
+	}
+	// What is before the oldest record is known only where it is that of csn, or the first of all.
+	oldest, err := readHead(r, first)
+	if err != nil {
+		return 0, err
+	}
+	if oldest.csn != csn && first > 1 {
+		return 0, ErrTrimmed
+	}
+	return first, nil
+}
+
 // firstRecord returns the sequence of the oldest record, 0 without any.
 func firstRecord(r kv.Reader) (seq uint64, err error) {
 	it, err := r.Iter([]byte{spaceJournal}, []byte{spaceJournal + 1})
@@ -169,7 +207,7 @@ func (s *Store) keepFrom() (uint64, error) {
 		}
 		var h recordHead
 		h, err = readHead(r, first+uint64(i))
-		return h.pos >= oldestPos && h.micros >= oldestMicros
+		return h.pos >= oldestPos && h.csn.Micros >= oldestMicros
 	})
 	return first + uint64(n), err
 }
@@ -177,7 +215,7 @@ func (s *Store) keepFrom() (uint64, error) {
 // recordHead is what retention looks at.
 type recordHead struct {
 	pos, end uint64
-	micros   int64 // of the CSN
+	csn      dit.CSN
 }
 
 func readHead(r kv.Reader, seq uint64) (recordHead, error) {
@@ -189,7 +227,12 @@ func readHead(r kv.Reader, seq uint64) (recordHead, error) {
 		return recordHead{}, corrupt("journal record %d has %d octets", seq, len(b))
 	}
 	pos := binary.BigEndian.Uint64(b[headPos:])
-	return recordHead{pos: pos, end: pos + uint64(len(b)), micros: int64(binary.BigEndian.Uint64(b[headMicros:]))}, nil
+	rest := recordReader{rest: b[headMicros:]}
+	h := recordHead{pos: pos, end: pos + uint64(len(b)), csn: rest.csn()}
+	if rest.bad {
+		return recordHead{}, corrupt("journal record %d ends in its head", seq)
+	}
+	return h, nil
 }
 
 // base is what a bulk load has put into the store.

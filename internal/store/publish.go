@@ -70,6 +70,21 @@ func (s *Store) WaitJournal(ctx context.Context, after uint64) error {
 	}
 }
 
+// JournalGrown returns a channel that is closed when there is a durable record after this sequence, or the store is closed.
+func (s *Store) JournalGrown(after uint64) <-chan struct{} {
+	grown := s.journal.next()
+	if s.durable.Load().seq > after {
+		return closedChannel
+	}
+	return grown
+}
+
+var closedChannel = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // counters are figures about what the store does.
 type counters struct {
 	commits, syncs, refused, trimmed atomic.Int64

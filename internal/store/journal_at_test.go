@@ -1,0 +1,73 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"portolan/internal/dit"
+	"portolan/internal/kv/memkv"
+)
+
+// A CSN is found in the journal exactly, between two records, behind the last, and not where records before it are gone.
+func TestJournalAt(t *testing.T) {
+	clock := newClock()
+	o := testOptions()
+	o.Now = clock.Now
+	o.Journal = Retention{MaxAge: 5 * time.Minute}
+	s := openStore(t, memkv.New(Merger()), o)
+	addAll(t, s, testSuffix)
+	var csns []dit.CSN
+	for i := range 6 {
+		clock.step(time.Minute)
+		addAll(t, s, ou(i)+","+testSuffix)
+		csns = append(csns, s.LastCSN())
+	}
+	want := func(csn dit.CSN, seq uint64) {
+		t.Helper()
+		got, err := s.JournalAt(csn)
+		if err != nil || got != seq {
+			t.Errorf("at %s: record %d, %v; want %d", csn, got, err, seq)
+		}
+	}
+	for i, csn := range csns {
+		want(csn, uint64(i+2))
+		between := csn
+		between.Mod++
+		want(between, uint64(i+3))
+	}
+	want(dit.CSN{}, 1)
+	if err := s.trimJournal(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	first, _ := s.JournalBounds()
+	if first != 3 {
+		t.Fatalf("the journal begins with record %d", first)
+	}
+	want(csns[1], 3)
+	for _, csn := range []dit.CSN{{}, csns[0]} {
+		if seq, err := s.JournalAt(csn); !errors.Is(err, ErrTrimmed) {
+			t.Errorf("at %s: record %d, %v", csn, seq, err)
+		}
+	}
+}
+
+// Who waits by a channel wakes when there is more, at once where there is some, and when the store closes.
+func TestJournalGrown(t *testing.T) {
+	s := openStore(t, memkv.New(Merger()), testOptions())
+	grown := s.JournalGrown(0)
+	select {
+	case <-grown:
+		t.Fatal("it has grown before anything was written")
+	default:
+	}
+	addAll(t, s, testSuffix)
+	<-grown
+	<-s.JournalGrown(0)
+	end := s.JournalGrown(1)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-end
+}
