@@ -68,10 +68,14 @@ type Subject struct {
 
 // Target is the entry that is asked about.
 type Target struct {
-	// Entry is nil for an entry that is being added and for what has no entry, such as the root: then only the name is
-	// known, and rules with a filter, self and dnattr do not apply.
+	// Entry is nil for what has no entry, such as the root: then only the name is known, and rules with a filter, self and
+	// dnattr do not apply.
 	Entry *dit.Entry
 	Name  dit.Name
+	// New says that the entry is not there yet: Entry is what it would be if it were added. It is nobody's own, so that self
+	// does not apply, and rights on its attributes do not hang on whether it may be known. AttrRights and Value may be asked
+	// about it, not Slots.
+	New bool
 	// Large reads values that are too many to stand in the entry. Where it is nil they are not known: a condition that
 	// hangs on them is not met for a rule that allows and met for one that denies.
 	Large dit.LargeSource

@@ -51,6 +51,9 @@ func TestDecisions(t *testing.T) {
 			root: new uid=carl,ou=people = disclose, search, read, compare, add, delete, rename
 			root: userPassword of new uid=carl,ou=people = add, delete, modify
 			alice: userPassword of new uid=carl,ou=people = none
+			root: userPassword of added bob = add, delete, modify
+			alice: userPassword of added alice = none
+			alice: mail of added bob = search, read, compare
 			anonymous: bob = none
 			anonymous: cn of bob = none`},
 		{"a deny wins, before and after", false, []access.Rule{
@@ -182,6 +185,25 @@ func TestDecisions(t *testing.T) {
 		}, `
 			alice: employeeNumber of bob = none
 			alice: employeeNumber of mia = search, read, compare`},
+		{"what is being added", false, []access.Rule{
+			{Allow: list("add"), Who: list("users"), Filter: "(departmentNumber=sales)", Attrs: list("mail", "sn")},
+			{Allow: list("add"), Who: list("dnattr:manager"), Attrs: list("cn")},
+			{Allow: list("add"), Who: list("self"), Attrs: list("title")},
+			{Allow: list("add"), Who: list("users", "!self"), Attrs: list("description")},
+			{Deny: list("add"), Who: list("users"), Filter: "(departmentNumber=hr)", Attrs: list("description")},
+			{Deny: list("add"), Who: list("users", "!dnattr:manager"), Attrs: list("sn")},
+		}, `
+			bob: mail of added sam = add
+			bob: mail of added hilda = none
+			mia: cn of added alice = add
+			bob: cn of added alice = none
+			mia: sn of added alice = add
+			bob: sn of added alice = none
+			alice: title of added alice = none
+			alice: description of added alice = add
+			alice: description of added bob = none
+			alice: description of alice = none
+			bob: mail of new uid=x,ou=people = none`},
 		{"connection", false, []access.Rule{
 			{Allow: list("read"), Who: list("users"), TLS: 1},
 			{Allow: list("compare"), Who: list("users"), TLS: 256},

@@ -97,8 +97,14 @@ func (e *Evaluator) AttrRights(t *Target, d schema.Description) Right {
 	if e.class == nil {
 		return Everything
 	}
-	return e.applicable(t).attr(d, false, t.Entry != nil)
+	return e.applicable(t).attr(d, false, t.exists())
 }
+
+// LooksInside reports whether a decision about this subject may hang on what is in an entry, not only on its name.
+func (e *Evaluator) LooksInside() bool { return e.class != nil && len(e.class.conditional) > 0 }
+
+// exists reports whether the target is an entry of the directory.
+func (t *Target) exists() bool { return t.Entry != nil && !t.New }
 
 // Slots returns the rights on the entry and on all attributes that it has. The result is shared and valid for this
 // entry's shape.
@@ -129,7 +135,7 @@ func (e *Evaluator) Value(t *Target, d schema.Description, value []byte, write R
 		return true
 	}
 	rs := e.applicable(t)
-	exists := t.Entry != nil
+	exists := t.exists()
 	if rs.attr(d, false, exists)&write == write {
 		return true
 	}
@@ -220,7 +226,7 @@ func (e *Evaluator) among(p *people, t *Target) dit.Truth {
 	if t.Entry == nil {
 		return dit.False
 	}
-	if p.self && e.isSelf(t) {
+	if p.self && !t.New && e.isSelf(t) {
 		return dit.True
 	}
 	truth := dit.False

@@ -42,7 +42,7 @@ func (p *Policy) Explain(s *Subject, t *Target, d schema.Description) []Explanat
 	}
 	have := set.entry
 	if d.Type != nil {
-		have = set.attr(d, false, t.Entry != nil)
+		have = set.attr(d, false, t.exists())
 	}
 	var taken Right
 	out := make([]Explanation, 0, len(p.rules)+1)
@@ -56,7 +56,7 @@ func (p *Policy) Explain(s *Subject, t *Target, d schema.Description) []Explanat
 		}
 		out = append(out, x)
 	}
-	hidden := d.Type != nil && t.Entry != nil && set.hidden
+	hidden := d.Type != nil && t.exists() && set.hidden
 	left := about
 	for i, r := range p.rules {
 		x := &out[i]
@@ -142,9 +142,13 @@ func (e *Evaluator) why(r *rule, t *Target) string {
 	case !inScope:
 		return "the entry is not where the rule looks"
 	case t.Entry == nil:
-		return "there is no entry yet that it could look at"
+		return "there is no entry that it could look at"
 	case verdict == open && e.among(&r.named, t) == dit.False:
-		if len(r.named.dnattr) == 0 {
+		switch {
+		case len(r.named.dnattr) > 0:
+		case t.New:
+			return "an entry that is being added is nobody's own"
+		default:
 			return "the entry is not the subject's own"
 		}
 		return fmt.Sprintf("the entry does not name the subject in %s", names(r.named.dnattr))

@@ -69,7 +69,7 @@ rule 16 | allows read, compare | compare
 	for _, x := range []struct{ who, on, attr, want string }{
 		{"alice over unix", "bob", "mail", "e | does not apply: the client came over a Unix socket, which is in no network | none"},
 		{"alice", "choir", "member", "m | applies, to values that are the subject's own name | none"},
-		{"alice", "new uid=x,ou=people", "", "k | does not apply: there is no entry yet that it could look at | none"},
+		{"alice", "new uid=x,ou=people", "", "k | does not apply: there is no entry that it could look at | none"},
 		{"bob", "bob", "", "o | does not apply: the rule excludes the subject on this entry | none"},
 		{"alice", "bob", "", "l | applies, and is about other things than the entry itself | none"},
 		{"admin", "bob", "", "| the subject is the administrator, to whom no rule applies | " + access.Everything.String()},

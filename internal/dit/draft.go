@@ -3,6 +3,7 @@ package dit
 import (
 	"bytes"
 	"math/big"
+	"slices"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -99,6 +100,18 @@ func (e *Entry) Edit(r LargeReader) *Draft {
 		}
 	}
 	return d
+}
+
+// Clone returns a draft that can be changed and sealed without an effect on d, and the other way round. d must be new: it
+// has no Base.
+func (d *Draft) Clone() *Draft {
+	c := *d
+	c.Attrs = slices.Clone(d.Attrs)
+	for i := range c.Attrs {
+		a := &c.Attrs[i]
+		a.Values, a.keys = slices.Clone(a.Values), nil
+	}
+	return &c
 }
 
 // Attr returns the attribute of exactly this description, or nil.

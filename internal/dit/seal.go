@@ -19,6 +19,9 @@ type SealOptions struct {
 	CheckSecret func(t *schema.AttributeType, value []byte) error
 	// Trusted leaves out the checks that the source has done already: for entries of an export of this server.
 	Trusted bool
+	// Preview makes an entry for looking at, which must not be stored: nothing is checked, and structuralObjectClass is set
+	// where the classes are in order.
+	Preview bool
 }
 
 // Seal makes the entry of a draft: it is the only way to one, so that nothing unchecked gets into the store. It completes
@@ -33,7 +36,10 @@ func (d *Draft) Seal(shapes *Shapes, o SealOptions) (*Entry, []LargeDelta, error
 	}
 	d.addSuperclasses(s)
 	d.drop()
-	if !o.Trusted {
+	switch {
+	case o.Preview:
+		_ = d.classify(s)
+	case !o.Trusted:
 		if err := d.check(s, o); err != nil {
 			return nil, nil, err
 		}
@@ -210,6 +216,11 @@ func (d *Draft) check(s *schema.Schema, o SealOptions) error {
 			}
 		}
 	}
+	return d.classify(s)
+}
+
+// classify checks the classes and attributes as a whole and sets structuralObjectClass.
+func (d *Draft) classify(s *schema.Schema) error {
 	structural, err := s.CheckEntry(draftView{d})
 	if err != nil {
 		return err

@@ -431,7 +431,7 @@ func (tx *writeTx) add(name ldap.DN, dn []byte, ready *prepared) error {
 	if d.Attr(schema.Description{Type: s.Known.ObjectClass}) == nil {
 		return ldap.Errorf(ldap.ObjectClassViolation, "the entry has no objectClass")
 	}
-	if err := tx.mayAddAttributes(name, string(norm), ready.mods); err != nil {
+	if err := tx.mayAddAttributes(name, string(norm), d, ready.mods); err != nil {
 		return err
 	}
 	if err := tx.addAt(name, string(norm), d); err != nil {
@@ -455,18 +455,47 @@ func (tx *writeTx) mayAddHere(name ldap.DN, norm string) error {
 	return tx.e.mayAdd(tx, tx.rights, name)
 }
 
-// mayAddAttributes asks for the right to give a new entry its attributes.
-func (tx *writeTx) mayAddAttributes(name ldap.DN, norm string, mods []ldap.Mod) error {
+// mayAddAttributes asks for the right to give a new entry its attributes, those of its name included. Rules that look
+// into entries see it as it would be. That comes before anything says whether there is such an entry already, or whether
+// an overlay would have it: who may not add it learns neither.
+func (tx *writeTx) mayAddAttributes(name ldap.DN, norm string, d *dit.Draft, mods []ldap.Mod) error {
 	if tx.req.Identity.Admin {
 		return nil
 	}
-	target := &access.Target{Name: dit.Name{DN: name.String(), Norm: norm}}
+	target := &access.Target{Name: dit.Name{DN: name.String(), Norm: norm}, Large: tx, New: true}
+	if tx.rights.LooksInside() {
+		var err error
+		if target.Entry, err = tx.preview(name, d); err != nil {
+			return err
+		}
+	}
 	for i := range mods {
 		if err := mayModify(tx.Schema(), tx.rights, target, &mods[i]); err != nil {
 			return err
 		}
 	}
+	for _, ava := range name[0] {
+		naming := ldap.Mod{Op: ldap.ModAdd, Attribute: ldap.Attribute{Type: []byte(ava.Type), Values: [][]byte{ava.Value}}}
+		if err := mayModify(tx.Schema(), tx.rights, target, &naming); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// preview makes the entry that a draft would be if it were added now, but for what overlays would do to it. It is for
+// looking at, not for the store.
+func (tx *writeTx) preview(name ldap.DN, d *dit.Draft) (*dit.Entry, error) {
+	s := tx.Schema()
+	p := d.Clone()
+	p.RDN, p.NormRDN = name[0].String(), string(s.NormalizeRDN(nil, name[0]))
+	author := []byte(tx.req.Identity.Name.DN)
+	p.Set(s.Known.CreatorsName, author)
+	p.Set(s.Known.ModifiersName, author)
+	p.Set(s.Known.CreateTimestamp, tx.now)
+	p.Set(s.Known.ModifyTimestamp, tx.now)
+	entry, _, err := p.Seal(tx.Shapes(), dit.SealOptions{Preview: true})
+	return entry, err
 }
 
 // planDelete prepares RFC 4511 section 4.8.
