@@ -20,6 +20,7 @@ internal/access      < ldap internal/schema internal/dit
 internal/credential  <
 internal/op          < ldap internal/dit internal/schema internal/access   # schema, access: extensions are given attribute types and effective rights
 internal/client      < ber ldap
+internal/bench       < ber ldap ldif internal/client          # ldif: it makes its own data set
 internal/engine      < ber ldap internal/schema internal/dit internal/store internal/access internal/credential internal/op
 internal/overlay     < *                                      # only its test, which runs the examples of all overlays
 internal/overlay/*   < ber ldap internal/schema internal/dit internal/access internal/credential internal/client internal/op
@@ -32,7 +33,7 @@ internal/listen      < internal/op internal/session   # op: it fills in op.Conn
 internal/config      <
 internal/posture     < ldap internal/schema internal/access internal/credential internal/config internal/overlay/* # overlays: it looks at their tables
 internal/app         < *
-internal/cli         < internal/app internal/posture internal/client internal/config internal/access internal/store internal/dit internal/schema internal/credential ldap ldif
+internal/cli         < internal/app internal/bench internal/posture internal/client internal/config internal/access internal/store internal/dit internal/schema internal/credential ldap ldif
 cmd/portolan         < internal/cli
 internal/ldaptest    < *
 internal/archtest    <

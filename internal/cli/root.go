@@ -82,6 +82,7 @@ func (p *program) root() *cobra.Command {
 		&cobra.Group{ID: "begin", Title: "To begin:"},
 		&cobra.Group{ID: "serve", Title: "To run a server:"},
 		&cobra.Group{ID: "data", Title: "To work on its data:"},
+		&cobra.Group{ID: "outside", Title: "To look at any LDAP server from outside:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -93,6 +94,7 @@ func (p *program) root() *cobra.Command {
 	add("data", p.configured(newImport(p)), p.configured(newExport(p)), p.configured(newBackup(p)), p.configured(newRestore(p)), p.configured(newCheck(p)),
 		p.configured(newIndex(p)), p.configured(newPasswd(p)), p.configured(newACL(p)))
 	add("serve", p.configured(newServe(p)), p.configured(newStatus(p)), p.configured(newCheckConfig(p)), p.configured(newPosture(p)))
+	add("outside", newBench(p))
 	add("", newVersion(p), newMan(p))
 	p.watch(root)
 	return root

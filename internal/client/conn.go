@@ -86,10 +86,11 @@ func (f *frame) release() {
 	frames.Put(f)
 }
 
-// start returns the connection over nc; b has what was read from it already.
-func start(nc net.Conn, r *bufio.Reader, o *Options) *Conn {
+// New returns a connection over nc, which must be ready for LDAP: connected, and with TLS under way where it is wanted.
+// Of the options only MaxMessage matters. Conn closes nc.
+func New(nc net.Conn, o Options) *Conn {
 	c := &Conn{
-		nc: nc, r: r, max: o.maxMessage(), write: make(chan struct{}, 1), pending: make(map[int32]*call), ended: make(chan struct{}),
+		nc: nc, r: bufio.NewReaderSize(nc, readBuffer), max: o.maxMessage(), write: make(chan struct{}, 1), pending: make(map[int32]*call), ended: make(chan struct{}),
 	}
 	if t, ok := nc.(*tls.Conn); ok {
 		state := t.ConnectionState()
@@ -98,10 +99,6 @@ func start(nc net.Conn, r *bufio.Reader, o *Options) *Conn {
 	c.work.Go(c.read)
 	return c
 }
-
-// New returns a connection over nc, which must be ready for LDAP: connected, and with TLS under way where it is wanted.
-// Of the options only MaxMessage matters. Conn closes nc.
-func New(nc net.Conn, o Options) *Conn { return start(nc, bufio.NewReaderSize(nc, readBuffer), &o) }
 
 const readBuffer = 16 << 10
 

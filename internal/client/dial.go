@@ -40,6 +40,16 @@ const oidStartTLS = "1.3.6.1.4.1.1466.20037"
 // socket percent-encoded; see SocketURL. An ldap or ldaps URL without a host means localhost. ctx bounds the connecting
 // and the TLS handshake, not the life of the connection.
 func Dial(ctx context.Context, ldapURL string, o Options) (*Conn, error) {
+	nc, err := Connect(ctx, ldapURL, o)
+	if err != nil {
+		return nil, err
+	}
+	return New(nc, o), nil
+}
+
+// Connect does what Dial does and returns the connected socket, with TLS under way where it is wanted, for callers that
+// speak LDAP themselves. It is the caller's to close.
+func Connect(ctx context.Context, ldapURL string, o Options) (net.Conn, error) {
 	t, err := parseTarget(ldapURL)
 	if err != nil {
 		return nil, err
@@ -55,12 +65,12 @@ func Dial(ctx context.Context, ldapURL string, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", ldapURL, err)
 	}
-	c, err := establish(ctx, nc, t, &o)
+	layered, err := establish(ctx, nc, t, &o)
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("%s: %w", ldapURL, err)
 	}
-	return c, nil
+	return layered, nil
 }
 
 // target is where a URL leads to.
@@ -104,7 +114,7 @@ func parseTarget(text string) (target, error) {
 func SocketURL(path string) string { return "ldapi://" + url.PathEscape(path) }
 
 // establish makes the layers over a connected socket.
-func establish(ctx context.Context, nc net.Conn, t target, o *Options) (*Conn, error) {
+func establish(ctx context.Context, nc net.Conn, t target, o *Options) (net.Conn, error) {
 	if t.scheme == "ldaps" || o.StartTLS {
 		if deadline, ok := ctx.Deadline(); ok {
 			if err := nc.SetDeadline(deadline); err != nil {
@@ -130,7 +140,7 @@ func establish(ctx context.Context, nc net.Conn, t target, o *Options) (*Conn, e
 		}
 		nc = tc
 	}
-	return start(nc, bufio.NewReaderSize(nc, readBuffer), o), nil
+	return nc, nil
 }
 
 // cause prefers the reason of the caller to the time-out that it has brought about.
