@@ -9,7 +9,10 @@ import (
 	"portolan/internal/dit"
 )
 
-// class is what subjects have in common for whom the same rules can apply.
+// Class is what subjects have in common for whom the same rules can apply. It belongs to the Policy that made it, and holds
+// for a subject until its group membership changes.
+type Class = class
+
 type class struct {
 	rules []*rule
 	// verdicts[i] says what is still open about the subject of rules[i].
@@ -124,6 +127,24 @@ const (
 	maxClasses    = 4096
 	maxRemembered = 1 << 16
 )
+
+// Class returns the class of a subject, nil for the administrator: what EvaluatorIn need not find out again.
+func (p *Policy) Class(s *Subject) *Class {
+	if s.Admin {
+		return nil
+	}
+	return p.class(s)
+}
+
+// EvaluatorIn is Evaluator for a subject whose class is known.
+func (p *Policy) EvaluatorIn(c *Class, s *Subject) *Evaluator {
+	e := &s.evaluator
+	*e = Evaluator{policy: p, subject: s, class: c, more: e.more}
+	if e.more != nil {
+		e.more.own = nil
+	}
+	return e
+}
 
 // class returns the class of a subject.
 func (p *Policy) class(s *Subject) *class {

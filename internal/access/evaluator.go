@@ -71,15 +71,7 @@ type workspace struct {
 
 // Evaluator returns the evaluator of a subject. It is kept in s: another call with the same s ends the one before.
 func (p *Policy) Evaluator(s *Subject) *Evaluator {
-	e := &s.evaluator
-	*e = Evaluator{policy: p, subject: s, more: e.more}
-	if e.more != nil {
-		e.more.own = nil
-	}
-	if !s.Admin {
-		e.class = p.class(s)
-	}
-	return e
+	return p.EvaluatorIn(p.Class(s), s)
 }
 
 // EntryRights returns the rights on the entry itself: Disclose, Read, Add, Delete, Rename, Proxy, Control, and Search and

@@ -97,8 +97,8 @@ func (a *AccessLog) operation(b []byte, req *op.Request, err error, took time.Du
 		b = strconv.AppendInt(append(b, " examined="...), int64(t.Examined), 10)
 	}
 	b = strconv.AppendInt(append(b, " us="...), took.Microseconds(), 10)
-	if t.Plan != "" {
-		b = appendQuoted(append(b, " plan="...), t.Plan)
+	if !t.Plan.Empty() {
+		b = append(append(append(b, ` plan="`...), t.Plan.Bytes()...), '"')
 	}
 	if t.Seq != 0 {
 		b = strconv.AppendUint(append(b, " seq="...), t.Seq, 10)

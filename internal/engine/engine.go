@@ -90,6 +90,7 @@ type Engine struct {
 	trees       []*tree
 	viewTable   atomic.Pointer[viewSet]
 	members     membership
+	links       links
 	searches    searchPool
 }
 
@@ -113,6 +114,7 @@ func New(o Options, s *Settings) *Engine {
 	}
 	e.viewTable.Store(newViewSet(e, o.Overlays))
 	e.members.init(o.Store)
+	e.links.init(o.Store)
 	e.Set(s)
 	return e
 }
@@ -173,7 +175,7 @@ func (e *Engine) serve(ctx context.Context, req *op.Request, w op.Writer, set *S
 	if err := set.bounds(req); err != nil {
 		return err
 	}
-	req.Limits = set.Limits(req.Identity, e.members.inGroup(e, req.Identity))
+	req.Limits = e.memo(req, set).limits
 	if len(req.Controls) == 0 {
 		return e.perform(ctx, req, w, set)
 	}

@@ -91,7 +91,7 @@ func (s *search) sorted() ([]op.Sorted, error) {
 
 // sendFrom sends entries of a result that was sorted before, as far as they still belong to it.
 func (s *search) sendFrom(ctx context.Context, base *dit.Entry) error {
-	s.req.Trace.Plan = "sorted"
+	s.req.Trace.Plan.Set("sorted")
 	ctx = s.req.Detach(ctx)
 	if err := s.view.Pin(); err != nil {
 		return s.storeError(err)

@@ -1,14 +1,17 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
 	"time"
+	"unsafe"
 
 	"portolan/internal/access"
 	"portolan/internal/dit"
 	"portolan/internal/op"
+	"portolan/internal/schema"
 	"portolan/internal/store"
 	"portolan/ldap"
 )
@@ -28,6 +31,13 @@ type search struct {
 	selection selection
 	deadline  time.Time
 
+	scratch []byte
+	dn      []byte // the name of the entry that is looked at, and its canonical form
+	norm    []byte
+	last    struct { // the base of the search before, and its canonical form: clients ask for the same again and again
+		schema   *schema.Schema
+		dn, norm []byte
+	}
 	checked int // candidates since the clock was looked at
 	order   *ordering
 }
@@ -83,7 +93,7 @@ func (e *Engine) search(ctx context.Context, req *op.Request, m *ldap.SearchRequ
 		s.order = &ordering{}
 	}
 	if m.Scope == ldap.ScopeBase {
-		req.Trace.Plan = "base"
+		req.Trace.Plan.Set("base")
 		_, err = s.offer(ctx, base, true)
 	} else {
 		err = s.subtree(ctx, base)
@@ -137,12 +147,54 @@ func (s *search) base() (*dit.Entry, error) {
 	if len(s.m.Base) == 0 {
 		return nil, nil
 	}
+	if entry := s.quickBase(); entry != nil {
+		return entry, nil
+	}
 	deref := s.m.Deref == ldap.DerefFinding || s.m.Deref == ldap.DerefAlways
 	entry, err := s.e.find(s.view, s.m.Base, s.rights, findOptions{deref: deref, manage: s.req.Search.ManageDsaIT, scope: s.m.Scope, search: true})
 	if err != nil {
 		return nil, err
 	}
 	return entry, nil
+}
+
+// quickBase finds the base object where nothing can be in the way: it is cached, and the directory has neither aliases nor
+// referral objects. nil says nothing.
+func (s *search) quickBase() *dit.Entry {
+	if none, err := s.e.links.none(s.e.o.Store); err != nil || !none {
+		return nil
+	}
+	if s.last.schema != s.schema || !bytes.Equal(s.last.dn, s.m.Base) {
+		norm, err := s.schema.NormalizeDN(s.last.norm[:0], s.m.Base)
+		if err != nil {
+			s.last.schema = nil
+			return nil
+		}
+		s.last.schema, s.last.dn, s.last.norm = s.schema, append(s.last.dn[:0], s.m.Base...), norm
+	}
+	entry := s.view.LookupCached(s.last.norm)
+	if entry == nil {
+		return nil
+	}
+	name, err := s.nameOf(entry)
+	if err != nil {
+		return nil
+	}
+	s.target = access.Target{Entry: entry, Name: name, Large: s.r}
+	if s.rights.EntryRights(&s.target)&access.Disclose == 0 {
+		return nil
+	}
+	return entry
+}
+
+// nameOf composes the name of an entry in memory that is used again: it is valid until the next entry is looked at, and who
+// keeps it copies it.
+func (s *search) nameOf(entry *dit.Entry) (dit.Name, error) {
+	var err error
+	if s.dn, s.norm, err = s.view.AppendName(s.dn[:0], s.norm[:0], entry); err != nil {
+		return dit.Name{}, err
+	}
+	return dit.Name{DN: unsafe.String(unsafe.SliceData(s.dn), len(s.dn)), Norm: unsafe.String(unsafe.SliceData(s.norm), len(s.norm))}, nil
 }
 
 func (s *search) noBase(matched *dit.Entry) error {
@@ -157,8 +209,11 @@ func (s *search) subtree(ctx context.Context, base *dit.Entry) error {
 	}
 	deref := s.m.Deref == ldap.DerefSearching || s.m.Deref == ldap.DerefAlways
 	var aliases *aliasWalk
-	if deref || !s.req.Search.ManageDsaIT {
-		var err error
+	none, err := s.e.links.none(s.e.o.Store)
+	if err != nil {
+		return err
+	}
+	if !none && (deref || !s.req.Search.ManageDsaIT) {
 		if aliases, err = s.newAliasWalk(deref); err != nil {
 			return err
 		}
@@ -200,14 +255,15 @@ func (s *search) run(ctx context.Context, base dit.ID, scope ldap.Scope, aliases
 	}
 	list, err := s.view.Plan(store.PlanRequest{
 		Base: base, Scope: scope, Filter: &s.filter, After: s.req.Search.After,
-		MaxExamined: s.req.Limits.Examined, Virtual: s.matchVirtual, Unrestricted: s.req.Identity.Admin,
+		MaxExamined: s.req.Limits.Examined, Virtual: s.virtual, Unrestricted: s.req.Identity.Admin,
 	})
 	if err != nil {
 		return s.storeError(err)
 	}
 	defer list.Close()
-	if s.req.Trace.Plan == "" {
-		s.req.Trace.Plan = list.Explain()
+	if plan := &s.req.Trace.Plan; plan.Empty() {
+		s.scratch = list.AppendExplain(s.scratch[:0])
+		plan.SetBytes(s.scratch)
 	}
 	s.req.Search.Estimate += list.Estimate
 	// A few indexed entries are answered where they are; more of them are work to be done aside.
@@ -268,7 +324,7 @@ func (s *search) offer(ctx context.Context, entry *dit.Entry, isBase bool) (sent
 	if !s.wants(entry, isBase) {
 		return false, nil
 	}
-	name, err := s.view.Name(entry)
+	name, err := s.nameOf(entry)
 	if err != nil {
 		return false, err
 	}
@@ -316,19 +372,23 @@ func (s *search) storeError(err error) error {
 
 // rights returns the access evaluator of a request.
 func (e *Engine) rights(req *op.Request, set *Settings) *access.Evaluator {
-	return set.Policy.Evaluator(e.subject(req))
+	return set.Policy.EvaluatorIn(e.memo(req, set).class, e.subject(req))
 }
 
 // subject describes who asks, for access rules.
 func (e *Engine) subject(req *op.Request) *access.Subject {
+	s := &access.Subject{}
+	describe(s, req)
+	s.InGroup = e.members.inGroup(e, req.Identity)
+	return s
+}
+
+// describe fills in a subject but for its groups.
+func describe(s *access.Subject, req *op.Request) {
 	id, c := req.Identity, req.Conn
-	s := &access.Subject{
-		Name: id.Name, Entry: id.Entry, Anonymous: id.IsAnonymous(), Admin: id.Admin,
-		Addr: c.Remote.Addr(), Protected: c.Protected(), Method: id.Method,
-		InGroup: e.members.inGroup(e, id),
-	}
+	s.Name, s.Entry, s.Anonymous, s.Admin = id.Name, id.Entry, id.IsAnonymous(), id.Admin
+	s.Addr, s.Protected, s.Method, s.TLSBits = c.Remote.Addr(), c.Protected(), id.Method, 0
 	if state := c.TLS(); state != nil {
 		s.TLSBits = tlsBits(state.CipherSuite)
 	}
-	return s
 }

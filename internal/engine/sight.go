@@ -28,6 +28,8 @@ type sight struct {
 	target    access.Target
 	slots     *access.SlotRights
 	see       op.Visible
+	virtual   func(n *dit.Node) (*dit.IDSet, dit.Confidence, error)
+	subject   access.Subject
 }
 
 // open makes the sight ready for a request. Its closures are over s, which is reused: they are made once.
@@ -38,7 +40,8 @@ func (s *sight) open(e *Engine, req *op.Request, r op.Reader, set *Settings) {
 	if req.Search.Content {
 		s.views, s.computed = noViews, s.views
 	}
-	s.rights = e.rights(req, set)
+	describe(&s.subject, req)
+	s.rights = set.Policy.EvaluatorIn(e.memo(req, set).class, &s.subject)
 	if s.candidate.May == nil {
 		s.candidate.May = func(slot int) bool { return s.slots.All || s.slots.Search.Has(slot) }
 		s.candidate.MayType = func(t *schema.AttributeType) bool {
@@ -59,7 +62,8 @@ func (s *sight) open(e *Engine, req *op.Request, r op.Reader, set *Settings) {
 			return ldap.ParseDN(name.DN)
 		}
 		s.candidate.InChain = s.inChain
-		s.see = s.visible
+		s.see, s.virtual = s.visible, s.matchVirtual
+		s.subject.InGroup = func(group string) bool { return s.e.members.inGroup(s.e, s.req.Identity)(group) }
 	}
 	s.candidate.Schema, s.candidate.Large = s.schema, s.r
 }

@@ -72,7 +72,7 @@ func (s *search) special(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	s.req.Trace.Plan = "special"
+	s.req.Trace.Plan.Set("special")
 	name := dit.Name{DN: found.DN, Norm: found.Norm}
 	s.lookAtOpen(entry, name)
 	// What is virtual for stored entries is real here.

@@ -71,7 +71,7 @@ func (s *search) searchTree(ctx context.Context, t *tree, norm string) error {
 	ts := &treeSearch{search: s, t: t, shapes: s.e.shapes(s.schema)}
 	s.views = noViews
 	s.selection.compile(s.schema, s.views, s.m.Attributes)
-	s.req.Trace.Plan = "tree(" + t.Name + ")"
+	s.req.Trace.Plan.Set("tree(" + t.Name + ")")
 	plan := &s.req.Search
 	plan.Filter = &s.filter
 	if err := ts.base(ctx, norm); err != nil {

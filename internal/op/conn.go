@@ -49,6 +49,7 @@ type Conn struct {
 
 	tls      atomic.Pointer[tls.ConnectionState]
 	identity atomic.Pointer[Identity]
+	memo     atomic.Value
 
 	mu    sync.Mutex
 	state map[any]any // dropped at every change of identity and of TLS
@@ -123,6 +124,13 @@ func (c *Conn) SetState(key, value any) {
 	}
 	c.state[key] = value
 }
+
+// Memo returns what SetMemo was given last, or nil. It is the engine's: what it has worked out about the connection and
+// would otherwise work out for every operation. Whoever uses it checks that it still holds.
+func (c *Conn) Memo() any { return c.memo.Load() }
+
+// SetMemo keeps a value for Memo; all values of a connection are of one type.
+func (c *Conn) SetMemo(v any) { c.memo.Store(v) }
 
 // End drops the state; the session calls it when the connection has ended.
 func (c *Conn) End() { c.dropState() }

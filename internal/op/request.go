@@ -112,7 +112,7 @@ type Limits struct {
 type Trace struct {
 	Entries  int    // entries returned
 	Examined int    // entries looked at
-	Plan     string // how the candidates were found, such as "eq(uid)=1"
+	Plan     Plan   // how the candidates were found, such as "eq(uid)=1"
 	DN       string // the entry that the operation was about, when it is not in the message (an extended operation's)
 	Note     string // one more remark, such as "exposed credential"
 	Seq      uint64 // journal sequence of a write
@@ -124,6 +124,27 @@ type Trace struct {
 type Reason string
 
 func (r Reason) Error() string { return string(r) }
+
+// Plan is a short text that lives in the request itself: it is made for every search and must cost nothing. What is too
+// long is cut.
+type Plan struct {
+	n    uint8
+	text [95]byte
+}
+
+// Set takes a text over.
+func (p *Plan) Set(text string) { p.n = uint8(copy(p.text[:], text)) }
+
+// SetBytes is Set for octets, which are copied.
+func (p *Plan) SetBytes(text []byte) { p.n = uint8(copy(p.text[:], text)) }
+
+// Bytes returns the text. It is valid as long as the request.
+func (p *Plan) Bytes() []byte { return p.text[:p.n] }
+
+// Empty reports whether nothing was set.
+func (p *Plan) Empty() bool { return p.n == 0 }
+
+func (p *Plan) String() string { return string(p.Bytes()) }
 
 // SearchPlan is what controls ask of a search. The engine reads it after every control's Around was entered.
 type SearchPlan struct {

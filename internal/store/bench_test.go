@@ -94,15 +94,15 @@ func BenchmarkEqualListCached(b *testing.B) {
 	}
 }
 
-func BenchmarkAppendDN(b *testing.B) {
+func BenchmarkAppendName(b *testing.B) {
 	s := benchStore(b, memkv.New(Merger()), 100)
 	e := mustFind(b, s, "uid=p7,ou=people,"+testSuffix)
-	var buf []byte
+	var dn, norm []byte
 	b.ReportAllocs()
 	for b.Loop() {
 		v := s.View()
 		var err error
-		if buf, err = v.AppendDN(buf[:0], e); err != nil {
+		if dn, norm, err = v.AppendName(dn[:0], norm[:0], e); err != nil {
 			b.Fatal(err)
 		}
 		v.Close()
@@ -218,7 +218,7 @@ func TestCachedReadsAllocateNothing(t *testing.T) {
 		if got, _, err := v.Lookup(name); got == nil || err != nil {
 			t.Fatal(got, err)
 		}
-		if _, err := v.AppendDN(buf, e); err != nil {
+		if _, _, err := v.AppendName(buf[:0:128], buf[128:128:256], e); err != nil {
 			t.Fatal(err)
 		}
 		if v.pinned {
@@ -228,7 +228,7 @@ func TestCachedReadsAllocateNothing(t *testing.T) {
 	}
 	// The first read knows no name yet and fills the cache.
 	v := s.View()
-	if _, err := v.AppendDN(buf, e); err != nil {
+	if _, _, err := v.AppendName(buf[:0:128], buf[128:128:256], e); err != nil {
 		t.Fatal(err)
 	}
 	v.Close()

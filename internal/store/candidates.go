@@ -82,7 +82,7 @@ func equalSet(src source, attr *schema.AttributeType, key []byte) (set *dit.IDSe
 	if x == nil || !x.ready(src.version()) {
 		return nil, ErrNotIndexed
 	}
-	s, _, err := c.p.equality(x, key, nil, 0)
+	s, _, err := c.p.equality(x, key, anywhere, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -546,8 +546,10 @@ const maxExplain = 512
 
 // Explain says how the candidates were found, for logs: "and(eq(uid)=1)". Numbers are of entries; "~" marks a set that
 // may hold others than those asked for.
-func (c *Candidates) Explain() string {
-	var out []byte
+func (c *Candidates) Explain() string { return string(c.AppendExplain(nil)) }
+
+// AppendExplain appends the text of Explain.
+func (c *Candidates) AppendExplain(out []byte) []byte {
 	open := true // nothing to separate from
 	for _, s := range c.p.steps {
 		if len(out) > maxExplain {
@@ -584,5 +586,5 @@ func (c *Candidates) Explain() string {
 	if c.scan || c.explain != scopeNone {
 		out = strconv.AppendInt(append(out, '='), int64(c.Estimate), 10)
 	}
-	return string(out)
+	return out
 }

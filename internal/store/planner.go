@@ -115,7 +115,7 @@ func (p *planner) run() (idSet, dit.Confidence, error) {
 	}
 	p.costs = slices.Grow(p.costs[:0], len(p.filter.Nodes))[:len(p.filter.Nodes)]
 	p.weigh(0)
-	return p.eval(0, true, nil)
+	return p.eval(0, true, anywhere)
 }
 
 // end closes what the planner opened.
@@ -162,46 +162,54 @@ func (p *planner) step(what stepKind, n *dit.Node, count int, conf dit.Confidenc
 	p.steps = append(p.steps, s)
 }
 
-// within is what is known already: only entries in it are asked for. nil: nothing is known.
-type within = *idSet
+// within is what is known already: only entries in it are asked for. anywhere: nothing is known.
+type within struct {
+	idSet
+	known bool
+}
+
+var anywhere within
+
+// in makes a set what is known.
+func in(s idSet) within { return within{s, true} }
 
 // eval returns a set that holds all entries of in for which the node is TRUE (want) or FALSE (not want). With Exact it
 // holds no others. With All the set means nothing. It recurses no deeper than ldap.MaxFilterDepth.
-func (p *planner) eval(at int32, want bool, in within) (idSet, dit.Confidence, error) {
+func (p *planner) eval(at int32, want bool, among within) (idSet, dit.Confidence, error) {
 	n := &p.filter.Nodes[at]
 	switch n.Op {
 	case ldap.FilterNot:
-		return p.eval(n.First, !want, in)
+		return p.eval(n.First, !want, among)
 	case ldap.FilterAnd, ldap.FilterOr:
 		if (n.Op == ldap.FilterAnd) == want {
-			return p.all(n, want, in)
+			return p.all(n, want, among)
 		}
-		return p.any(n, want, in)
+		return p.any(n, want, among)
 	}
 	if n.Undefined {
 		p.step(stepUndefined, n, 0, dit.Exact)
 		return idSet{}, dit.Exact, nil
 	}
 	if want {
-		s, conf, _, err := p.item(n, in, 0)
+		s, conf, _, err := p.item(n, among, 0)
 		return s, conf, err
 	}
-	return p.without(n, in)
+	return p.without(n, among)
 }
 
 // without answers for which entries an item is FALSE: those of in that it is not TRUE for.
-func (p *planner) without(n *dit.Node, in within) (idSet, dit.Confidence, error) {
-	if !p.open || in == nil || p.itemCost(n) >= costUnindexed {
+func (p *planner) without(n *dit.Node, among within) (idSet, dit.Confidence, error) {
+	if !p.open || !among.known || p.itemCost(n) >= costUnindexed {
 		p.step(stepUnindexed, n, -1, dit.All)
 		return idSet{}, dit.All, nil
 	}
 	p.step(stepNot, nil, 0, dit.All)
-	s, conf, _, err := p.item(n, in, 0)
+	s, conf, _, err := p.item(n, among, 0)
 	p.step(stepEnd, nil, 0, dit.All)
 	if err != nil || conf != dit.Exact {
 		return idSet{}, dit.All, err
 	}
-	return in.andNot(s), dit.Exact, nil
+	return among.andNot(s), dit.Exact, nil
 }
 
 // branch is a child of a conjunction.
@@ -213,7 +221,7 @@ type branch struct {
 }
 
 // all intersects the children of n: And for TRUE, Or for FALSE.
-func (p *planner) all(n *dit.Node, want bool, in within) (idSet, dit.Confidence, error) {
+func (p *planner) all(n *dit.Node, want bool, among within) (idSet, dit.Confidence, error) {
 	var few [8]branch
 	todo := few[:0]
 	for at := n.First; at != ldap.None; at = p.filter.Nodes[at].Next {
@@ -223,9 +231,9 @@ func (p *planner) all(n *dit.Node, want bool, in within) (idSet, dit.Confidence,
 	p.step(stepAnd, nil, 0, dit.All)
 	defer p.step(stepEnd, nil, 0, dit.All)
 
-	cur, conf, narrowed := in, dit.Exact, false
+	cur, conf, narrowed := among, dit.Exact, false
 	for len(todo) > 0 {
-		if cur != nil && cur.count() <= fewCandidates {
+		if cur.known && cur.count() <= fewCandidates {
 			if cur.count() > 0 {
 				conf = dit.Superset
 			}
@@ -233,7 +241,7 @@ func (p *planner) all(n *dit.Node, want bool, in within) (idSet, dit.Confidence,
 		}
 		b := todo[0]
 		todo = todo[1:]
-		if cur == nil && !b.long && len(todo) > 0 && want {
+		if !cur.known && !b.long && len(todo) > 0 && want {
 			s, c, long, err := p.peek(b.at)
 			if err != nil {
 				return idSet{}, dit.All, err
@@ -246,7 +254,7 @@ func (p *planner) all(n *dit.Node, want bool, in within) (idSet, dit.Confidence,
 				continue
 			}
 			if c != dit.All {
-				cur, conf, narrowed = &s, max(conf, c), true
+				cur, conf, narrowed = in(s), max(conf, c), true
 				continue
 			}
 		}
@@ -258,12 +266,12 @@ func (p *planner) all(n *dit.Node, want bool, in within) (idSet, dit.Confidence,
 			conf = dit.Superset
 			continue
 		}
-		cur, conf, narrowed = &s, max(conf, c), true
+		cur, conf, narrowed = in(s), max(conf, c), true
 	}
 	if !narrowed {
 		return idSet{}, dit.All, nil
 	}
-	return *cur, conf, nil
+	return cur.idSet, conf, nil
 }
 
 // peek reads the beginning of the posting of an equality item. It answers All for what is none.
@@ -272,11 +280,11 @@ func (p *planner) peek(at int32) (s idSet, conf dit.Confidence, long bool, err e
 	if n.Undefined || p.access(n).kind != IndexEquality {
 		return idSet{}, dit.All, false, nil
 	}
-	return p.item(n, nil, peekIDs)
+	return p.item(n, anywhere, peekIDs)
 }
 
 // any unites the children of n: Or for TRUE, And for FALSE.
-func (p *planner) any(n *dit.Node, want bool, in within) (idSet, dit.Confidence, error) {
+func (p *planner) any(n *dit.Node, want bool, among within) (idSet, dit.Confidence, error) {
 	// One child of which nothing is known spoils the union: see before reading anything.
 	for at := n.First; at != ldap.None; at = p.filter.Nodes[at].Next {
 		if p.costs[at].of(want) >= costUnindexed {
@@ -289,7 +297,7 @@ func (p *planner) any(n *dit.Node, want bool, in within) (idSet, dit.Confidence,
 	var u setUnion
 	conf := dit.Exact
 	for at := n.First; at != ldap.None; at = p.filter.Nodes[at].Next {
-		s, c, err := p.eval(at, want, in)
+		s, c, err := p.eval(at, want, among)
 		if err != nil || c == dit.All {
 			return idSet{}, dit.All, err
 		}

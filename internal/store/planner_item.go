@@ -103,7 +103,7 @@ func pieceReach(s dit.SubKey) int {
 
 // item answers for which entries an item is TRUE. When limit is not 0 and the item is an equality of more entries, it
 // stops and says that it is long.
-func (p *planner) item(n *dit.Node, in within, limit int) (s idSet, conf dit.Confidence, long bool, err error) {
+func (p *planner) item(n *dit.Node, among within, limit int) (s idSet, conf dit.Confidence, long bool, err error) {
 	virtual, mine := idSet{}, false
 	if p.virtual != nil {
 		set, c, err := p.virtual(n)
@@ -115,7 +115,7 @@ func (p *planner) item(n *dit.Node, in within, limit int) (s idSet, conf dit.Con
 			return idSet{}, dit.All, false, nil
 		}
 		if set != nil {
-			virtual, mine, conf = p.virtualSet(set, in), true, c
+			virtual, mine, conf = p.virtualSet(set, among), true, c
 			p.step(stepVirtual, n, virtual.count(), c)
 		}
 	}
@@ -130,13 +130,13 @@ func (p *planner) item(n *dit.Node, in within, limit int) (s idSet, conf dit.Con
 	var c dit.Confidence
 	switch a.kind {
 	case IndexEquality:
-		s, long, err = p.equality(a.x, n.Key, in, limit)
+		s, long, err = p.equality(a.x, n.Key, among, limit)
 	case IndexPresence:
-		s, long, err = p.posting1(a.x, IndexPresence, nil, in, 0)
+		s, long, err = p.posting1(a.x, IndexPresence, nil, among, 0)
 	case IndexSubstring:
-		s, c, err = p.substring(a.x, n, in)
+		s, c, err = p.substring(a.x, n, among)
 	case IndexOrdering:
-		s, c, err = p.ordering(a.x, n, in)
+		s, c, err = p.ordering(a.x, n, among)
 	}
 	if err != nil || long {
 		return idSet{}, dit.All, long, err
@@ -172,19 +172,19 @@ func (p *planner) stepItem(kind IndexKind, n *dit.Node, s idSet, c dit.Confidenc
 	p.step(what, n, s.count(), c)
 }
 
-func (p *planner) virtualSet(set *dit.IDSet, in within) idSet {
+func (p *planner) virtualSet(set *dit.IDSet, among within) idSet {
 	s := idSet{big: set}
 	if set.GetCardinality() <= smallSet {
 		s = idSet{small: idsOf(set)}
 	}
-	if in != nil {
-		return s.and(*in)
+	if among.known {
+		return s.and(among.idSet)
 	}
 	return s
 }
 
 // equality reads the posting of a key, from the cache if it is there.
-func (p *planner) equality(x *index, key []byte, in within, limit int) (s idSet, long bool, err error) {
+func (p *planner) equality(x *index, key []byte, among within, limit int) (s idSet, long bool, err error) {
 	if len(key) > maxIndexKey {
 		p.key = cutKey(append(p.key[:0], key...), 0)
 		key = p.key
@@ -192,28 +192,28 @@ func (p *planner) equality(x *index, key []byte, in within, limit int) (s idSet,
 	p.prefix = appendPosting(p.prefix[:0], x, IndexEquality, key)
 	if ids, ok := p.src.cachedIDs(p.prefix); ok {
 		s = idSet{small: ids}
-		if in != nil {
-			s = s.and(*in)
+		if among.known {
+			s = s.and(among.idSet)
 		}
 		return s, false, nil
 	}
-	s, long, err = p.read(p.prefix, in, limit)
-	if err == nil && !long && in == nil && s.big == nil && len(s.small) <= fillMax {
+	s, long, err = p.read(p.prefix, among, limit)
+	if err == nil && !long && !among.known && s.big == nil && len(s.small) <= fillMax {
 		p.src.fillIDs(p.prefix, s.small)
 	}
 	return s, long, err
 }
 
 // posting1 reads one posting.
-func (p *planner) posting1(x *index, kind IndexKind, key []byte, in within, limit int) (s idSet, long bool, err error) {
+func (p *planner) posting1(x *index, kind IndexKind, key []byte, among within, limit int) (s idSet, long bool, err error) {
 	p.prefix = appendPosting(p.prefix[:0], x, kind, key)
-	return p.read(p.prefix, in, limit)
+	return p.read(p.prefix, among, limit)
 }
 
 // read reads the posting with this prefix. Of a long one only what is needed is read.
-func (p *planner) read(prefix []byte, in within, limit int) (s idSet, long bool, err error) {
-	if in != nil && in.big == nil {
-		s, err = p.pick(prefix, in.small)
+func (p *planner) read(prefix []byte, among within, limit int) (s idSet, long bool, err error) {
+	if among.known && among.big == nil {
+		s, err = p.pick(prefix, among.small)
 		return s, false, err
 	}
 	it, err := p.iter()
@@ -235,8 +235,8 @@ func (p *planner) read(prefix []byte, in within, limit int) (s idSet, long bool,
 		return idSet{}, false, err
 	}
 	s = p.builder.set()
-	if in != nil {
-		s = s.and(*in)
+	if among.known {
+		s = s.and(among.idSet)
 	}
 	return s, false, nil
 }
@@ -296,7 +296,7 @@ func (p *planner) pick(prefix []byte, ids []dit.ID) (idSet, error) {
 }
 
 // ordering reads the range of keys that an item asks for.
-func (p *planner) ordering(x *index, n *dit.Node, in within) (idSet, dit.Confidence, error) {
+func (p *planner) ordering(x *index, n *dit.Node, among within) (idSet, dit.Confidence, error) {
 	key, conf := n.Key, dit.Exact
 	if len(key) > cutPrefix {
 		// What keys longer than this are to each other the index does not know.
@@ -319,15 +319,15 @@ func (p *planner) ordering(x *index, n *dit.Node, in within) (idSet, dit.Confide
 		}
 	}
 	p.prefix = lo
-	return p.scan(lo, hi, in, conf)
+	return p.scan(lo, hi, among, conf)
 }
 
 // scan unites all postings between two keys.
-func (p *planner) scan(lo, hi []byte, in within, conf dit.Confidence) (idSet, dit.Confidence, error) {
+func (p *planner) scan(lo, hi []byte, among within, conf dit.Confidence) (idSet, dit.Confidence, error) {
 	limit := maxRangeKeys
-	if in != nil {
+	if among.known {
 		// To look at the entries themselves costs less than a range that is much longer than the set.
-		limit = min(limit, 1000+16*in.count())
+		limit = min(limit, 1000+16*among.count())
 	}
 	it, err := p.iter()
 	if err != nil {
@@ -348,15 +348,15 @@ func (p *planner) scan(lo, hi []byte, in within, conf dit.Confidence) (idSet, di
 		return idSet{}, dit.All, err
 	}
 	s := u.set()
-	if in != nil {
-		s = s.and(*in)
+	if among.known {
+		s = s.and(among.idSet)
 	}
 	return s, conf, nil
 }
 
 // substring intersects the postings of the grams of all pieces. What it finds must be looked at: the pieces may stand in
 // different places than asked for, or in different values.
-func (p *planner) substring(x *index, n *dit.Node, in within) (idSet, dit.Confidence, error) {
+func (p *planner) substring(x *index, n *dit.Node, among within) (idSet, dit.Confidence, error) {
 	grams, short := p.grams[:0], []byte(nil)
 	for _, s := range n.Subs {
 		start, end := s.Kind == ldap.SubInitial, s.Kind == ldap.SubFinal
@@ -367,19 +367,19 @@ func (p *planner) substring(x *index, n *dit.Node, in within) (idSet, dit.Confid
 		}
 	}
 	p.grams = grams
-	rest, _, err := p.posting1(x, IndexSubstring, nil, in, 0)
+	rest, _, err := p.posting1(x, IndexSubstring, nil, among, 0)
 	if err != nil {
 		return idSet{}, dit.All, err
 	}
-	cur := in
+	cur := among
 	if len(grams) == 0 {
 		lo := appendEscaped(appendIndexHeader(p.prefix[:0], x, IndexSubstring), short)
 		p.prefix = lo
-		s, c, err := p.scan(lo, keyAfter(lo), in, dit.Superset)
+		s, c, err := p.scan(lo, keyAfter(lo), among, dit.Superset)
 		if err != nil || c == dit.All {
 			return idSet{}, dit.All, err
 		}
-		cur = &s
+		cur = in(s)
 	}
 	for i, g := range grams {
 		if i >= maxGramReads || (i > 0 && cur.count() <= fewCandidates) {
@@ -390,13 +390,13 @@ func (p *planner) substring(x *index, n *dit.Node, in within) (idSet, dit.Confid
 		if err != nil {
 			return idSet{}, dit.All, err
 		}
-		cur = &s
+		cur = in(s)
 	}
 	if rest.count() == 0 {
-		return *cur, dit.Superset, nil
+		return cur.idSet, dit.Superset, nil
 	}
 	var u setUnion
-	u.add(*cur)
+	u.add(cur.idSet)
 	u.add(rest)
 	return u.set(), dit.Superset, nil
 }

@@ -28,8 +28,8 @@ func TestAddFindModifyRemove(t *testing.T) {
 	if err != nil || name.DN != "uid=a,ou=People,dc=example,dc=com" || name.Norm != norm(t, s, name.DN) {
 		t.Fatalf("name %+v, %v", name, err)
 	}
-	if dn, err := v.AppendDN([]byte("x"), e); err != nil || string(dn) != "x"+name.DN {
-		t.Fatalf("AppendDN %q, %v", dn, err)
+	if dn, norm, err := v.AppendName([]byte("x"), []byte("y"), e); err != nil || string(dn) != "x"+name.DN || string(norm) != "y"+name.Norm {
+		t.Fatalf("AppendName %q %q, %v", dn, norm, err)
 	}
 	if got, err := v.ByUUID(e.UUID); err != nil || got == nil || got.ID != e.ID {
 		t.Fatalf("by UUID: %v, %v", got, err)

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"github.com/google/uuid"
 
@@ -221,6 +222,28 @@ func (v *View) Lookup(norm string) (e, matched *dit.Entry, err error) {
 	}
 }
 
+// LookupCached is Lookup for what the caches know; nil says nothing. norm is not kept.
+func (v *View) LookupCached(norm []byte) *dit.Entry {
+	k, ok := v.gen.caches.lookup(unsafe.String(unsafe.SliceData(norm), len(norm)))
+	if !ok || k.seq > v.at.seq || k.tree != v.at.tree {
+		return nil
+	}
+	return v.cachedEntry(k.value)
+}
+
+// AppendName appends the name of an entry as it was written to dn, and its canonical form to norm.
+func (v *View) AppendName(dn, norm []byte, e *dit.Entry) ([]byte, []byte, error) {
+	dn, norm = append(dn, e.RDN...), append(norm, e.NormRDN...)
+	if e.Parent == 0 {
+		return dn, norm, nil
+	}
+	parent, err := v.parentName(e.Parent)
+	if err != nil {
+		return dn, norm, err
+	}
+	return append(append(dn, ','), parent.DN...), append(append(norm, ','), parent.Norm...), nil
+}
+
 // Name composes the name of an entry.
 func (v *View) Name(e *dit.Entry) (dit.Name, error) {
 	if e.Parent == 0 {
@@ -231,19 +254,6 @@ func (v *View) Name(e *dit.Entry) (dit.Name, error) {
 		return dit.Name{}, err
 	}
 	return compose(e, parent), nil
-}
-
-// AppendDN appends the name of an entry as written, which is what an answer needs of it.
-func (v *View) AppendDN(dst []byte, e *dit.Entry) ([]byte, error) {
-	dst = append(dst, e.RDN...)
-	if e.Parent == 0 {
-		return dst, nil
-	}
-	parent, err := v.parentName(e.Parent)
-	if err != nil {
-		return dst, err
-	}
-	return append(append(dst, ','), parent.DN...), nil
 }
 
 // parentName returns the name of an entry that has others beneath it.
