@@ -26,28 +26,23 @@ func NewAccessLog(lines *Lines, now func() time.Time, secret func(attr []byte) b
 
 // Opened logs the begin of a connection.
 func (a *AccessLog) Opened(c *op.Conn) {
-	a.lines.Append(func(b []byte) []byte {
-		b = a.begin(b, c)
-		b = append(b, " open from="...)
-		if c.Remote.IsValid() {
-			b = c.Remote.AppendTo(b)
-		} else {
-			b = append(b, "unix"...)
-		}
-		if c.Peer != nil {
-			b = strconv.AppendInt(append(b, " uid="...), int64(c.Peer.UID), 10)
-			b = strconv.AppendInt(append(b, " pid="...), int64(c.Peer.PID), 10)
-		}
-		return append(appendQuoted(append(b, " listener="...), c.Listener), '\n')
-	})
+	b := append(appendBegin(nil, a.now(), c), " open from="...)
+	if c.Remote.IsValid() {
+		b = c.Remote.AppendTo(b)
+	} else {
+		b = append(b, "unix"...)
+	}
+	if c.Peer != nil {
+		b = strconv.AppendInt(append(b, " uid="...), int64(c.Peer.UID), 10)
+		b = strconv.AppendInt(append(b, " pid="...), int64(c.Peer.PID), 10)
+	}
+	a.lines.Append(append(appendQuoted(append(b, " listener="...), c.Listener), '\n'))
 }
 
 // Closed logs the end of a connection.
 func (a *AccessLog) Closed(c *op.Conn, reason string) {
-	a.lines.Append(func(b []byte) []byte {
-		b = append(a.begin(b, c), " close reason="...)
-		return append(appendQuoted(b, reason), '\n')
-	})
+	b := append(appendBegin(nil, a.now(), c), " close reason="...)
+	a.lines.Append(append(appendQuoted(b, reason), '\n'))
 }
 
 // Middleware logs every operation when it has ended.
@@ -55,20 +50,53 @@ func (a *AccessLog) Middleware() op.Middleware {
 	return func(next op.Handler) op.Handler {
 		return op.HandlerFunc(func(ctx context.Context, req *op.Request, w op.Writer) error {
 			err := next.Serve(ctx, req, w)
-			took := a.now().Sub(req.Start)
-			a.lines.Append(func(b []byte) []byte { return a.operation(b, req, err, took) })
+			now := a.now()
+			line := scratches.Get().(*scratch)
+			line.b = a.operation(line.b[:0], req, err, now)
+			a.lines.Append(line.b)
+			if cap(line.b) <= keepLine {
+				scratches.Put(line)
+			}
 			return err
 		})
 	}
 }
 
-func (a *AccessLog) begin(b []byte, c *op.Conn) []byte {
-	b = a.now().UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
-	return strconv.AppendUint(append(b, " conn="...), c.ID, 10)
+// keepLine is the largest line whose memory is kept.
+const keepLine = 16 << 10
+
+func appendBegin(b []byte, now time.Time, c *op.Conn) []byte {
+	return strconv.AppendUint(append(appendTime(b, now), " conn="...), c.ID, 10)
 }
 
-func (a *AccessLog) operation(b []byte, req *op.Request, err error, took time.Duration) []byte {
-	b = a.begin(b, req.Conn)
+// appendTime appends a time as 2006-01-02T15:04:05.000000Z. It is made for every operation: time.AppendFormat takes five
+// times as long.
+func appendTime(b []byte, t time.Time) []byte {
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	b = appendDigits(b, year, 4)
+	b = appendDigits(append(b, '-'), int(month), 2)
+	b = appendDigits(append(b, '-'), day, 2)
+	b = appendDigits(append(b, 'T'), hour, 2)
+	b = appendDigits(append(b, ':'), minute, 2)
+	b = appendDigits(append(b, ':'), second, 2)
+	b = appendDigits(append(b, '.'), t.Nanosecond()/1000, 6)
+	return append(b, 'Z')
+}
+
+// appendDigits appends a number of at most six digits, with leading zeros.
+func appendDigits(b []byte, n, width int) []byte {
+	var digits [6]byte
+	for i := width - 1; i >= 0; i-- {
+		digits[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return append(b, digits[:width]...)
+}
+
+func (a *AccessLog) operation(b []byte, req *op.Request, err error, now time.Time) []byte {
+	b = appendBegin(b, now, req.Conn)
 	b = strconv.AppendInt(append(b, " op="...), int64(req.ID), 10)
 	b = a.request(append(b, ' '), req)
 	for i := range req.Controls {
@@ -96,7 +124,7 @@ func (a *AccessLog) operation(b []byte, req *op.Request, err error, took time.Du
 		b = strconv.AppendInt(append(b, " entries="...), int64(t.Entries), 10)
 		b = strconv.AppendInt(append(b, " examined="...), int64(t.Examined), 10)
 	}
-	b = strconv.AppendInt(append(b, " us="...), took.Microseconds(), 10)
+	b = strconv.AppendInt(append(b, " us="...), now.Sub(req.Start).Microseconds(), 10)
 	if !t.Plan.Empty() {
 		b = append(append(append(b, ` plan="`...), t.Plan.Bytes()...), '"')
 	}
@@ -121,15 +149,15 @@ func (a *AccessLog) operation(b []byte, req *op.Request, err error, took time.Du
 func (a *AccessLog) request(b []byte, req *op.Request) []byte {
 	switch m := req.Op.(type) {
 	case *ldap.BindRequest:
-		b = appendQuoted(append(b, "bind dn="...), string(m.Name))
+		b = appendQuoted(append(b, "bind dn="...), m.Name)
 		if m.Auth == ldap.AuthSASL {
 			return appendPlain(append(b, " method=sasl mech="...), m.Mechanism)
 		}
 		return append(b, " method=simple"...)
 	case *ldap.SearchRequest:
-		b = appendQuoted(append(b, "search base="...), string(m.Base))
+		b = appendQuoted(append(b, "search base="...), m.Base)
 		b = append(append(b, " scope="...), scopeName(m.Scope)...)
-		b = appendQuoted(append(b, " filter="...), a.filter(&m.Filter))
+		b = a.appendFilter(append(b, " filter="...), &m.Filter)
 		for i, attr := range m.Attributes {
 			if i == 0 {
 				b = append(b, " attrs="...)
@@ -140,7 +168,7 @@ func (a *AccessLog) request(b []byte, req *op.Request) []byte {
 		}
 		return b
 	case *ldap.ModifyRequest:
-		b = appendQuoted(append(b, "modify dn="...), string(m.Object))
+		b = appendQuoted(append(b, "modify dn="...), m.Object)
 		for i := range m.Changes {
 			if i == 0 {
 				b = append(b, " attrs="...)
@@ -151,18 +179,18 @@ func (a *AccessLog) request(b []byte, req *op.Request) []byte {
 		}
 		return b
 	case *ldap.AddRequest:
-		return appendQuoted(append(b, "add dn="...), string(m.Entry))
+		return appendQuoted(append(b, "add dn="...), m.Entry)
 	case *ldap.DelRequest:
-		return appendQuoted(append(b, "delete dn="...), string(m.Entry))
+		return appendQuoted(append(b, "delete dn="...), m.Entry)
 	case *ldap.ModifyDNRequest:
-		b = appendQuoted(append(b, "modrdn dn="...), string(m.Entry))
-		b = appendQuoted(append(b, " newrdn="...), string(m.NewRDN))
+		b = appendQuoted(append(b, "modrdn dn="...), m.Entry)
+		b = appendQuoted(append(b, " newrdn="...), m.NewRDN)
 		if m.HasNewSuperior {
-			b = appendQuoted(append(b, " newsuperior="...), string(m.NewSuperior))
+			b = appendQuoted(append(b, " newsuperior="...), m.NewSuperior)
 		}
 		return b
 	case *ldap.CompareRequest:
-		b = appendQuoted(append(b, "compare dn="...), string(m.Entry))
+		b = appendQuoted(append(b, "compare dn="...), m.Entry)
 		return appendPlain(append(b, " attr="...), m.Attr)
 	case *ldap.ExtendedRequest:
 		b = appendPlain(append(b, "extended oid="...), m.Name)
@@ -174,8 +202,8 @@ func (a *AccessLog) request(b []byte, req *op.Request) []byte {
 	return append(b, "unknown"...)
 }
 
-// filter prints a filter without the assertion values of secret attributes.
-func (a *AccessLog) filter(f *ldap.Filter) string {
+// appendFilter appends a filter without the assertion values of secret attributes.
+func (a *AccessLog) appendFilter(b []byte, f *ldap.Filter) []byte {
 	shown := f
 	for i := range f.Nodes {
 		if n := &f.Nodes[i]; len(n.Attr) > 0 && a.secret(n.Attr) {
@@ -188,7 +216,13 @@ func (a *AccessLog) filter(f *ldap.Filter) string {
 			}
 		}
 	}
-	return shown.String()
+	// Most filters stand in a log as they are written: they are made in place, and taken back where they do not.
+	start := len(b)
+	b = shown.Append(append(b, '"'))
+	if text := b[start+1:]; len(text) > maxLogged || !plain(text) {
+		return appendQuoted(b[:start], string(text))
+	}
+	return append(b, '"')
 }
 
 func scopeName(s ldap.Scope) string {
@@ -206,14 +240,27 @@ func scopeName(s ldap.Scope) string {
 // maxLogged bounds what one field repeats of a client's input.
 const maxLogged = 2048
 
+// plain reports whether a text needs no escapes.
+func plain[T ~string | ~[]byte](s T) bool {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 // appendQuoted appends a string in double quotes; what could end the line or the quotes is escaped, so that no client can
 // write lines of its own.
-func appendQuoted(b []byte, s string) []byte {
+func appendQuoted[T ~string | ~[]byte](b []byte, s T) []byte {
 	if len(s) > maxLogged {
 		s = s[:maxLogged]
 	}
 	b = append(b, '"')
-	for _, r := range s {
+	if plain(s) {
+		return append(append(b, s...), '"')
+	}
+	for _, r := range string(s) {
 		switch {
 		case r == '"' || r == '\\':
 			b = append(b, '\\', byte(r))
@@ -232,7 +279,7 @@ func appendPlain(b, s []byte) []byte {
 	for i := range s {
 		c := s[i]
 		if c <= ' ' || c == '"' || c == ',' || c >= 0x7f || len(s) > 256 {
-			return appendQuoted(b, string(s))
+			return appendQuoted(b, s)
 		}
 	}
 	return append(b, s...)

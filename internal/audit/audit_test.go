@@ -121,7 +121,7 @@ func TestReopenGoesOnInTheNewFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	add := func(s string) { lines.Append(func(b []byte) []byte { return append(b, s...) }) }
+	add := func(s string) { lines.Append([]byte(s)) }
 	add("one\n")
 	if err := lines.Reopen(); err != nil {
 		t.Fatal(err)
@@ -164,3 +164,30 @@ type discard struct{}
 
 func (*discard) Write(b []byte) (int, error) { return len(b), nil }
 func (*discard) Close() error                { return nil }
+
+// BenchmarkLine is one search of an ordinary client, logged.
+func BenchmarkLine(b *testing.B) {
+	lines, err := NewLines(func() (io.WriteCloser, error) { return nowhere{}, nil }, func(err error) { b.Error(err) })
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer lines.Close()
+	a := NewAccessLog(lines, time.Now, func([]byte) bool { return false })
+	req := &op.Request{
+		Conn: &op.Conn{ID: 7}, ID: 3, Start: time.Now(), Identity: op.Anonymous(),
+		Op: &ldap.SearchRequest{Base: []byte("ou=people,dc=example,dc=org"), Scope: ldap.ScopeSub, Filter: ldap.Eq("uid", "alice")},
+	}
+	req.Trace.Plan.Set("eq(uid)=1")
+	h := a.Middleware()(op.HandlerFunc(func(context.Context, *op.Request, op.Writer) error { return nil }))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := h.Serve(context.Background(), req, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+type nowhere struct{}
+
+func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
+func (nowhere) Close() error                { return nil }

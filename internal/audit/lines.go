@@ -44,8 +44,13 @@ func NewLines(open func() (io.WriteCloser, error), fail func(error)) (*Lines, er
 	return l, nil
 }
 
-// Append adds what f appends: one whole line with its end. f must not block.
-func (l *Lines) Append(f func(buf []byte) []byte) {
+// scratch is memory that lines are made in before they are added: under the lock there is only the copying.
+type scratch struct{ b []byte }
+
+var scratches = sync.Pool{New: func() any { return &scratch{b: make([]byte, 0, 1024)} }}
+
+// Append adds one whole line, with its end. It is copied.
+func (l *Lines) Append(line []byte) {
 	l.mu.Lock()
 	if l.closed || len(l.buf) > maxBuffered {
 		l.dropped++
@@ -53,7 +58,7 @@ func (l *Lines) Append(f func(buf []byte) []byte) {
 		return
 	}
 	before := len(l.buf)
-	l.buf = f(l.buf)
+	l.buf = append(l.buf, line...)
 	full := before < flushAt && len(l.buf) >= flushAt
 	l.mu.Unlock()
 	if full {
