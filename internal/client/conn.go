@@ -394,3 +394,13 @@ func (c *Conn) abandon(id int32) {
 		}
 	})
 }
+
+// ReadMessage reads one whole LDAPMessage of at most limit octets from a stream on which no Conn is at work: for what has
+// to be exchanged before there is one, or beside one. Memory grows with what has come. The result is the caller's.
+func ReadMessage(r *bufio.Reader, limit int) ([]byte, error) {
+	f, err := readFrame(r, limit)
+	if err != nil {
+		return nil, err
+	}
+	return f.b, nil
+}

@@ -4,6 +4,7 @@ package ldaptest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -34,10 +35,12 @@ const (
 type Server struct {
 	*app.Directory
 	Addr string
+	// Secure is the address of the listener that begins with TLS; empty without Options.TLS.
+	Secure string
 	// Handler is what sessions call; a test may wrap it before the first connection.
 	Handler op.Handler
 
-	listener net.Listener
+	options  Options
 	sessions sync.WaitGroup
 	next     atomic.Uint64
 	hold     *holder
@@ -49,6 +52,10 @@ type Options struct {
 	Config string
 	// LDIF is added as the administrator would, entry by entry.
 	LDIF string
+	// TLS, where not nil, is for StartTLS and for a second listener.
+	TLS *tls.Config
+	// Afar makes the server take its clients for others than this host's.
+	Afar bool
 }
 
 // Start runs a server until the end of the test.
@@ -66,16 +73,27 @@ func Start(t testing.TB, o Options) *Server {
 	if err := d.SetAdminPassword([]byte(AdminPassword)); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{Directory: d, Addr: l.Addr().String(), listener: l, hold: newHolder()}
+	s := &Server{Directory: d, options: o, hold: newHolder()}
 	s.Handler = s.hold.wrap(causes(t, d.Engine))
 	s.Load(t, o.LDIF)
-	go s.accept()
+	var listeners []net.Listener
+	listen := func(secure bool) string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners = append(listeners, l)
+		go s.accept(l, secure)
+		return l.Addr().String()
+	}
+	s.Addr = listen(false)
+	if o.TLS != nil {
+		s.Secure = listen(true)
+	}
 	t.Cleanup(func() {
-		l.Close()
+		for _, l := range listeners {
+			l.Close()
+		}
 		s.sessions.Wait()
 		if err := d.Close(); err != nil {
 			t.Errorf("close: %v", err)
@@ -98,18 +116,22 @@ func causes(t testing.TB, next op.Handler) op.Handler {
 // limits are those of a server, but that a bind waits for nothing: dialogues look at what becomes of outstanding operations.
 var limits = session.Limits{BindGrace: -1}
 
-func (s *Server) accept() {
+func (s *Server) accept(l net.Listener, secure bool) {
 	for {
-		nc, err := s.listener.Accept()
+		nc, err := l.Accept()
 		if err != nil {
 			return
 		}
 		s.sessions.Add(1)
 		conn := &op.Conn{
-			ID: s.next.Add(1), Listener: "ldap://" + s.Addr, Transport: op.TCP, Loopback: true,
+			ID: s.next.Add(1), Listener: "ldap://" + l.Addr().String(), Transport: op.TCP, Loopback: !s.options.Afar,
 			Local: addrOf(nc.LocalAddr()), Remote: addrOf(nc.RemoteAddr()),
 		}
-		ss := session.New(nc, conn, &session.Config{Handler: s.Handler, Limits: limits}, session.Options{Ended: s.sessions.Done})
+		cfg := &session.Config{Handler: s.Handler, Limits: limits}
+		if s.options.TLS != nil {
+			cfg.TLS = func() *tls.Config { return s.options.TLS }
+		}
+		ss := session.New(nc, conn, cfg, session.Options{TLS: secure, Ended: s.sessions.Done})
 		go ss.Run()
 	}
 }

@@ -1,0 +1,161 @@
+package scan
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// suiteNames are the cipher suites that are offered, as IANA registers them, without "TLS_". Newer ones come first: a
+// server that has no order of its own takes the first.
+const suiteNames = `
+1301 AES_128_GCM_SHA256
+1302 AES_256_GCM_SHA384
+1303 CHACHA20_POLY1305_SHA256
+1304 AES_128_CCM_SHA256
+1305 AES_128_CCM_8_SHA256
+cca9 ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+cca8 ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+ccaa DHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+c02c ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+c02b ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+c030 ECDHE_RSA_WITH_AES_256_GCM_SHA384
+c02f ECDHE_RSA_WITH_AES_128_GCM_SHA256
+c0ad ECDHE_ECDSA_WITH_AES_256_CCM
+c0ac ECDHE_ECDSA_WITH_AES_128_CCM
+009f DHE_RSA_WITH_AES_256_GCM_SHA384
+009e DHE_RSA_WITH_AES_128_GCM_SHA256
+c09f DHE_RSA_WITH_AES_256_CCM
+c09e DHE_RSA_WITH_AES_128_CCM
+00a3 DHE_DSS_WITH_AES_256_GCM_SHA384
+00a2 DHE_DSS_WITH_AES_128_GCM_SHA256
+c024 ECDHE_ECDSA_WITH_AES_256_CBC_SHA384
+c023 ECDHE_ECDSA_WITH_AES_128_CBC_SHA256
+c028 ECDHE_RSA_WITH_AES_256_CBC_SHA384
+c027 ECDHE_RSA_WITH_AES_128_CBC_SHA256
+c00a ECDHE_ECDSA_WITH_AES_256_CBC_SHA
+c009 ECDHE_ECDSA_WITH_AES_128_CBC_SHA
+c014 ECDHE_RSA_WITH_AES_256_CBC_SHA
+c013 ECDHE_RSA_WITH_AES_128_CBC_SHA
+006b DHE_RSA_WITH_AES_256_CBC_SHA256
+0067 DHE_RSA_WITH_AES_128_CBC_SHA256
+0039 DHE_RSA_WITH_AES_256_CBC_SHA
+0033 DHE_RSA_WITH_AES_128_CBC_SHA
+006a DHE_DSS_WITH_AES_256_CBC_SHA256
+0040 DHE_DSS_WITH_AES_128_CBC_SHA256
+0038 DHE_DSS_WITH_AES_256_CBC_SHA
+0032 DHE_DSS_WITH_AES_128_CBC_SHA
+0088 DHE_RSA_WITH_CAMELLIA_256_CBC_SHA
+0045 DHE_RSA_WITH_CAMELLIA_128_CBC_SHA
+009a DHE_RSA_WITH_SEED_CBC_SHA
+009d RSA_WITH_AES_256_GCM_SHA384
+009c RSA_WITH_AES_128_GCM_SHA256
+c09d RSA_WITH_AES_256_CCM
+c09c RSA_WITH_AES_128_CCM
+003d RSA_WITH_AES_256_CBC_SHA256
+003c RSA_WITH_AES_128_CBC_SHA256
+0035 RSA_WITH_AES_256_CBC_SHA
+002f RSA_WITH_AES_128_CBC_SHA
+0084 RSA_WITH_CAMELLIA_256_CBC_SHA
+0041 RSA_WITH_CAMELLIA_128_CBC_SHA
+0096 RSA_WITH_SEED_CBC_SHA
+0007 RSA_WITH_IDEA_CBC_SHA
+c005 ECDH_ECDSA_WITH_AES_256_CBC_SHA
+c004 ECDH_ECDSA_WITH_AES_128_CBC_SHA
+c00f ECDH_RSA_WITH_AES_256_CBC_SHA
+c00e ECDH_RSA_WITH_AES_128_CBC_SHA
+c008 ECDHE_ECDSA_WITH_3DES_EDE_CBC_SHA
+c012 ECDHE_RSA_WITH_3DES_EDE_CBC_SHA
+0016 DHE_RSA_WITH_3DES_EDE_CBC_SHA
+0013 DHE_DSS_WITH_3DES_EDE_CBC_SHA
+000a RSA_WITH_3DES_EDE_CBC_SHA
+c007 ECDHE_ECDSA_WITH_RC4_128_SHA
+c011 ECDHE_RSA_WITH_RC4_128_SHA
+0005 RSA_WITH_RC4_128_SHA
+0004 RSA_WITH_RC4_128_MD5
+0015 DHE_RSA_WITH_DES_CBC_SHA
+0012 DHE_DSS_WITH_DES_CBC_SHA
+0009 RSA_WITH_DES_CBC_SHA
+0014 DHE_RSA_EXPORT_WITH_DES40_CBC_SHA
+0011 DHE_DSS_EXPORT_WITH_DES40_CBC_SHA
+0008 RSA_EXPORT_WITH_DES40_CBC_SHA
+0006 RSA_EXPORT_WITH_RC2_CBC_40_MD5
+0003 RSA_EXPORT_WITH_RC4_40_MD5
+00a7 DH_anon_WITH_AES_256_GCM_SHA384
+00a6 DH_anon_WITH_AES_128_GCM_SHA256
+006d DH_anon_WITH_AES_256_CBC_SHA256
+006c DH_anon_WITH_AES_128_CBC_SHA256
+003a DH_anon_WITH_AES_256_CBC_SHA
+0034 DH_anon_WITH_AES_128_CBC_SHA
+001b DH_anon_WITH_3DES_EDE_CBC_SHA
+001a DH_anon_WITH_DES_CBC_SHA
+0019 DH_anon_EXPORT_WITH_DES40_CBC_SHA
+0018 DH_anon_WITH_RC4_128_MD5
+0017 DH_anon_EXPORT_WITH_RC4_40_MD5
+c019 ECDH_anon_WITH_AES_256_CBC_SHA
+c018 ECDH_anon_WITH_AES_128_CBC_SHA
+c017 ECDH_anon_WITH_3DES_EDE_CBC_SHA
+c016 ECDH_anon_WITH_RC4_128_SHA
+c015 ECDH_anon_WITH_NULL_SHA
+c006 ECDHE_ECDSA_WITH_NULL_SHA
+c010 ECDHE_RSA_WITH_NULL_SHA
+c001 ECDH_ECDSA_WITH_NULL_SHA
+c00b ECDH_RSA_WITH_NULL_SHA
+003b RSA_WITH_NULL_SHA256
+0002 RSA_WITH_NULL_SHA
+0001 RSA_WITH_NULL_MD5
+`
+
+// suite is one cipher suite.
+type suite struct {
+	id   uint16
+	name string
+}
+
+func allSuites() []suite {
+	var out []suite
+	for line := range strings.Lines(strings.TrimSpace(suiteNames)) {
+		number, name, _ := strings.Cut(strings.TrimSpace(line), " ")
+		id, err := strconv.ParseUint(number, 16, 16)
+		if err != nil {
+			panic("scan: the table of cipher suites is wrong: " + err.Error()) // it is this file's own
+		}
+		out = append(out, suite{uint16(id), "TLS_" + name})
+	}
+	return out
+}
+
+// suitesOf returns the suites that go with a version.
+func suitesOf(version uint16) []suite {
+	var out []suite
+	for _, s := range allSuites() {
+		if (s.id>>8 == 0x13) == (version == versionTLS13) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func suiteName(id uint16) string {
+	for _, s := range allSuites() {
+		if s.id == id {
+			return s.name
+		}
+	}
+	return fmt.Sprintf("suite %#04x", id)
+}
+
+// broken reports whether the suite protects nothing, or has been broken.
+func (s suite) broken() bool {
+	for _, part := range []string{"_NULL_", "_anon_", "EXPORT", "RC4", "RC2", "_DES_", "DES40", "3DES", "_MD5"} {
+		if strings.Contains(s.name, part) {
+			return true
+		}
+	}
+	return false
+}
+
+// forward reports whether recorded traffic stays secret when the server's key is stolen later.
+func (s suite) forward() bool {
+	return strings.HasPrefix(s.name, "TLS_ECDHE_") || strings.HasPrefix(s.name, "TLS_DHE_") || !strings.Contains(s.name, "_WITH_")
+}
