@@ -83,7 +83,11 @@ func (s *scanner) injection(ctx context.Context) {
 		return
 	}
 	rest, err := askStartTLS(nc, ldap.AppendMessage(nil, slipped, rootRequest(), nil))
+	var no refused
 	switch {
+	case errors.As(err, &no):
+		f.Seen = "the server refuses a StartTLS that something follows: " + answer{Result: no.result}.text()
+		return
 	case err != nil:
 		f.Seen = "the server refuses a StartTLS that something follows: " + why(err)
 		return
