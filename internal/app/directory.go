@@ -194,7 +194,8 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	d.Engine = engine.New(lists, settings)
 	ports := &op.Ports{
 		Directory: d.Engine.Directory(), Journal: d.Engine.Journal(), State: d.Store.State(),
-		Now: lists.Now, Rand: lists.Rand, Log: d.Log,
+		Memory: op.NewMemory(d.Config.Limits.KeptMemory),
+		Now:    lists.Now, Rand: lists.Rand, Log: d.Log,
 	}
 	d.Engine.Wire(controls(d.Config, ports), extended(d.Engine, ports), mechanisms(d.Engine))
 	for _, t := range trees(d.Config, ports) {

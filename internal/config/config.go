@@ -131,6 +131,14 @@ type Limits struct {
 	MaxControls    int `toml:"max_controls" min:"1"`
 	MaxAttributes  int `toml:"max_attributes" min:"1"`
 
+	// MaxSorted is the entries of one search result that are sorted.
+	MaxSorted int `toml:"max_sorted" min:"1"`
+	// KeptMemory is octets for what is kept between the requests of connections, all of them together.
+	KeptMemory int64 `toml:"kept_memory,size" min:"1048576"`
+	// TransactionOperations and TransactionBytes bound what one connection may queue for LDAP transactions.
+	TransactionOperations int   `toml:"transaction_operations" min:"1"`
+	TransactionBytes      int64 `toml:"transaction_bytes,size" min:"4096"`
+
 	// TransactionChanges is entries changed by one transaction, those that overlays change with it included.
 	TransactionChanges int `toml:"transaction_changes" min:"1"`
 	// MinFreeBytes is the free space of DataDir's file system below which writes are refused.

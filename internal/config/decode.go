@@ -181,7 +181,7 @@ func (d *decoder) unknown(key string, n *node, names []string, path string) {
 		d.bad[join(path, near)] = true // that it is missing needs no error of its own
 	} else if other := d.elsewhere(key); other != "" {
 		hint = fmt.Sprintf("%s belongs %s", key, other)
-	} else if len(names) <= 20 {
+	} else if len(names) <= 32 {
 		hint = "what may stand here: " + strings.Join(names, ", ")
 	}
 	d.fail(join(path, key), n.keyAt, hint, "unknown %s %s %s", what, show(key), where)

@@ -22,6 +22,9 @@ type SealOptions struct {
 	// Preview makes an entry for looking at, which must not be stored: nothing is checked, and structuralObjectClass is set
 	// where the classes are in order.
 	Preview bool
+	// Relaxed leaves out DIT content rules, and lets an entry that breaks the rules of its object classes already go on
+	// breaking them (draft-zeilenga-ldap-relax).
+	Relaxed bool
 }
 
 // Seal makes the entry of a draft: it is the only way to one, so that nothing unchecked gets into the store. It completes
@@ -38,7 +41,7 @@ func (d *Draft) Seal(shapes *Shapes, o SealOptions) (*Entry, []LargeDelta, error
 	d.drop()
 	switch {
 	case o.Preview:
-		_ = d.classify(s)
+		_ = d.classify(s, o.Relaxed)
 	case !o.Trusted:
 		if err := d.check(s, o); err != nil {
 			return nil, nil, err
@@ -216,12 +219,12 @@ func (d *Draft) check(s *schema.Schema, o SealOptions) error {
 			}
 		}
 	}
-	return d.classify(s)
+	return d.classify(s, o.Relaxed)
 }
 
 // classify checks the classes and attributes as a whole and sets structuralObjectClass.
-func (d *Draft) classify(s *schema.Schema) error {
-	structural, err := s.CheckEntry(draftView{d})
+func (d *Draft) classify(s *schema.Schema, relaxed bool) error {
+	structural, err := d.checkClasses(s, relaxed)
 	if err != nil {
 		return err
 	}
@@ -232,6 +235,20 @@ func (d *Draft) classify(s *schema.Schema) error {
 		}
 	}
 	return nil
+}
+
+// checkClasses checks the entry as a whole against its object classes.
+func (d *Draft) checkClasses(s *schema.Schema, relaxed bool) (*schema.ObjectClass, error) {
+	if !relaxed {
+		return s.CheckEntry(draftView{d})
+	}
+	structural, err := s.CheckRelaxed(draftView{d})
+	if err != nil && d.Base != nil {
+		if _, before := s.CheckRelaxed(draftView{d.Base.Edit(nil)}); before != nil {
+			return nil, nil
+		}
+	}
+	return structural, err
 }
 
 // settle decides whether the attribute is large and returns the value changes if it is.

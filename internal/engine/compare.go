@@ -34,17 +34,13 @@ func (e *Engine) comparing(ctx context.Context, req *op.Request, m *ldap.Compare
 	if desc.Type.Equality == nil {
 		return ldap.Errorf(ldap.InappropriateMatching, "%s: has no equality rule", desc)
 	}
-	name := s.target.Name
 	if s.target.Entry == nil {
-		if name, err = s.view.Name(entry); err != nil {
+		if _, err := s.Look(entry); err != nil {
 			return err
 		}
-		s.lookAt(entry, name)
 	}
-	for _, f := range req.Search.Before {
-		if err := f(s.r, entry, name); err != nil {
-			return err
-		}
+	if err := s.shown(); err != nil {
+		return err
 	}
 	if known := s.schema.Known.UserPassword; known != nil && desc.Type.IsA(known) && entry.ID != 0 {
 		return s.comparePassword(ctx, entry, desc, checked)

@@ -23,7 +23,7 @@ func (e *Engine) withControls(ctx context.Context, req *op.Request, perform func
 	tag := req.Op.Tag()
 	for i, c := range req.Controls {
 		known := e.controls[string(c.OID)]
-		if known == nil || !known.Applies(tag) {
+		if known == nil || !known.applies(req.Op, tag) {
 			// An abandon and an unbind have no response and never get here.
 			if c.Critical {
 				return ldap.Errorf(ldap.UnavailableCriticalExtension, "critical control %s is not available for this operation", clip(c.OID))
@@ -31,7 +31,7 @@ func (e *Engine) withControls(ctx context.Context, req *op.Request, perform func
 			continue
 		}
 		for _, other := range req.Controls[:i] {
-			if bytes.Equal(other.OID, c.OID) {
+			if bytes.Equal(other.OID, c.OID) && !known.Repeatable {
 				return ldap.Errorf(ldap.ProtocolError, "control %s is there twice", clip(c.OID))
 			}
 		}
@@ -41,8 +41,17 @@ func (e *Engine) withControls(ctx context.Context, req *op.Request, perform func
 		}
 		list = append(list, attached{control: known, value: value})
 	}
-	slices.SortFunc(list, func(a, b attached) int { return a.order - b.order })
+	slices.SortStableFunc(list, func(a, b attached) int { return a.order - b.order })
 	return runControls(ctx, req, list, perform)
+}
+
+// applies reports whether the control may be attached to a request.
+func (c *control) applies(m ldap.Op, tag byte) bool {
+	if c.Applies(tag) {
+		return true
+	}
+	verb, ok := m.(*ldap.ExtendedRequest)
+	return ok && slices.Contains(c.Verbs, string(verb.Name))
 }
 
 func runControls(ctx context.Context, req *op.Request, list []attached, perform func(context.Context) error) error {
@@ -69,7 +78,7 @@ func (e *Engine) SupportedControls() []string {
 	var out []string
 	for _, c := range e.controlList {
 		if !c.Unadvertised {
-			out = append(out, c.OID)
+			out = append(append(out, c.OID), c.Responses...)
 		}
 	}
 	return out

@@ -10,7 +10,6 @@ import (
 	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/internal/schema"
-	"portolan/ldap"
 )
 
 // ordering gathers the entries of a search that is to be sorted: their keys and ids, never the entries themselves.
@@ -22,12 +21,8 @@ type ordering struct {
 
 // gather takes an entry that matched.
 func (s *search) gather(entry *dit.Entry, name dit.Name) error {
-	o, plan := s.order, &s.req.Search
-	if plan.Most > 0 && len(o.all) >= plan.Most {
-		return ldap.Errorf(ldap.AdminLimitExceeded,
-			"more than %d entries match, which is the most that are sorted: narrow the filter, or ask without sorting", plan.Most)
-	}
-	key, err := plan.Order(o.scratch[:0], op.Candidate{Reader: s.r, Entry: entry, Name: name, Values: s.sortable})
+	o := s.order
+	key, err := s.req.Search.Order(o.scratch[:0], op.Candidate{Reader: s.r, Entry: entry, Name: name, Values: s.sortable})
 	if err != nil {
 		return err
 	}
@@ -118,8 +113,12 @@ func (s *search) sendFrom(ctx context.Context, base *dit.Entry) error {
 			}
 			continue
 		}
-		if _, err := s.offer(ctx, entry, false); err != nil {
+		sent, err := s.offer(ctx, entry, false)
+		if err != nil || s.req.Search.More {
 			return err
+		}
+		if sent {
+			s.req.Search.Last = id
 		}
 	}
 	return nil

@@ -289,7 +289,7 @@ func (e *Engine) replaceHash(set *Settings, id dit.ID, old, hashed []byte) {
 					if err := d.Replace(tx.Schema(), a.Desc, values, false); err != nil {
 						return err
 					}
-					return e.put(tx, set, d)
+					return e.put(tx, set, d, false)
 				}
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/internal/store"
-	"portolan/ldap"
 )
 
 // Directory returns the engine as extensions see it.
@@ -64,6 +63,26 @@ func (d directory) Usability(r op.Reader, entry *dit.Entry) (*op.Usability, erro
 		}
 	}
 	return nil, nil
+}
+
+// Assume implements op.Directory.
+func (d directory) Assume(req *op.Request, id *op.Identity) error {
+	set := d.Settings()
+	req.Identity = id
+	if err := d.gate(req, set); err != nil {
+		return err
+	}
+	req.Limits = set.Limits(id, d.members.inGroup(d.Engine, id))
+	return nil
+}
+
+// Original implements op.Directory.
+func (d directory) Original() error {
+	set := d.Settings()
+	if !set.ReadOnly || len(set.ReadOnlyReferral) == 0 {
+		return nil
+	}
+	return referral(set.ReadOnlyReferral, "this server holds a copy")
 }
 
 // Suffixes implements op.Directory.
@@ -138,13 +157,3 @@ var _ op.Directory = directory{}
 var _ op.Snapshot = (*store.View)(nil)
 var _ op.StateTx = (*store.Tx)(nil)
 var _ op.StateReader = (*store.View)(nil)
-
-// copyRequest returns a request whose message aliases nothing: it may be kept after the handler has returned.
-func copyRequest(req *op.Request) (*op.Request, error) {
-	message := ldap.Message{ID: req.ID, Op: req.Op, Controls: req.Controls}
-	kept, err := ldap.Decode(message.Append(nil))
-	if err != nil {
-		return nil, err
-	}
-	return &op.Request{Conn: req.Conn, ID: req.ID, Op: kept.Op, Controls: kept.Controls, Identity: req.Identity, Start: req.Start}, nil
-}

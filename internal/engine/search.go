@@ -113,8 +113,14 @@ func (s *search) before(base *dit.Entry) error {
 	if err != nil {
 		return err
 	}
+	s.lookAt(base, name)
+	return s.shown()
+}
+
+// shown asks the controls about the entry that was turned to.
+func (s *search) shown() error {
 	for _, f := range s.req.Search.Before {
-		if err := f(s.view, base, name); err != nil {
+		if err := f(s); err != nil {
 			return err
 		}
 	}

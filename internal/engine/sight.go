@@ -131,6 +131,17 @@ func (s *sight) AttrRights(d schema.Description) access.Right {
 	return s.rights.AttrRights(&s.target, d)
 }
 
+// ValueRights implements op.Sight.
+func (s *sight) ValueRights(d schema.Description, value []byte) access.Right {
+	var have access.Right
+	for _, right := range [...]access.Right{access.Add, access.Delete} {
+		if s.slots != &openSlots && s.rights.Value(&s.target, d, value, right) {
+			have |= right
+		}
+	}
+	return have
+}
+
 // Match implements op.Sight.
 func (s *sight) Match(f *dit.Filter) (dit.Truth, error) {
 	if s.candidate.Entry == nil {
@@ -356,18 +367,16 @@ func (s *sight) appendSlot(buf []byte, entry *dit.Entry, slot int, typesOnly boo
 	buf, seq := ber.Begin(buf, ber.Sequence)
 	buf = ber.AppendString(buf, ber.OctetString, d.String())
 	buf, set := ber.Begin(buf, ber.Set)
-	empty := true
 	err := op.EachValue(s.r, entry, slot, func(value []byte) bool {
 		if wanted == nil || wanted(entry, d, value) {
-			empty = false
 			buf = ber.AppendBytes(buf, ber.OctetString, value)
 		}
 		return true
 	})
-	if err != nil || empty {
-		// RFC 3876 section 3: an attribute of which no value is wanted is not there.
+	if err != nil {
 		return buf[:start], err
 	}
+	// RFC 3876 section 2: an attribute of which no value is wanted is there, with an empty set of values.
 	return ber.End(ber.End(buf, set), seq), nil
 }
 
@@ -384,12 +393,11 @@ func (s *sight) appendVirtual(buf []byte, entry *dit.Entry, t *schema.AttributeT
 	buf, set := ber.Begin(buf, ber.Set)
 	empty := true
 	err := s.views.of(t).Values(s.r, entry, t, s.see, func(value []byte) bool {
+		empty = false
 		if typesOnly {
-			empty = false
 			return false
 		}
 		if wanted == nil || wanted(entry, d, value) {
-			empty = false
 			buf = ber.AppendBytes(buf, ber.OctetString, value)
 		}
 		return true

@@ -77,16 +77,30 @@ func (s *search) special(ctx context.Context) (done bool, err error) {
 	s.lookAtOpen(entry, name)
 	// What is virtual for stored entries is real here.
 	s.views = noViews
-	for _, f := range s.req.Search.Before {
-		if err := f(s.view, entry, name); err != nil {
-			return true, err
-		}
+	if err := s.shown(); err != nil {
+		return true, err
 	}
 	truth, err := s.filter.Eval(&s.candidate)
-	if err != nil || truth != dit.True {
+	if err != nil {
 		return true, err
 	}
 	s.selection.compile(s.schema, s.views, s.m.Attributes)
+	if s.req.Search.Order == nil {
+		if truth == dit.True {
+			err = s.deliver(ctx, entry, name)
+		}
+		return true, err
+	}
+	// Sorting one entry is no work, but whoever picks from the result wants to see it.
+	s.order = &ordering{}
+	if truth == dit.True {
+		if err := s.gather(entry, name); err != nil {
+			return true, err
+		}
+	}
+	if all, err := s.sorted(); err != nil || len(all) == 0 {
+		return true, err
+	}
 	return true, s.deliver(ctx, entry, name)
 }
 

@@ -23,6 +23,9 @@ type writeTx struct {
 	rights *access.Evaluator
 	now    []byte // generalizedTime of the transaction
 	shown  int    // changes that Derive has seen
+
+	changed dit.ID // what the operation is about, for post-read
+	relaxed bool   // the operation may break rules, see relax
 }
 
 // update runs one write as one transaction and fills in what the access log wants to know. It detaches the request: a
@@ -65,11 +68,15 @@ func (e *Engine) begin(stx *store.Tx, set *Settings) *writeTx {
 
 // perform does one operation in the transaction, with all that follows from it.
 func (tx *writeTx) perform(req *op.Request, fn func(tx *writeTx) error) error {
-	tx.req, tx.rights = req, tx.e.rights(req, tx.set)
+	tx.req, tx.rights, tx.changed, tx.relaxed = req, tx.e.rights(req, tx.set), 0, false
 	if err := fn(tx); err != nil {
 		return err
 	}
-	return tx.derive()
+	tx.relaxed = false
+	if err := tx.derive(); err != nil {
+		return err
+	}
+	return tx.after()
 }
 
 // Batch implements op.Directory.
@@ -139,11 +146,15 @@ func (e *Engine) mayWrite(req *op.Request, set *Settings) error {
 		return nil
 	}
 	if len(set.ReadOnlyReferral) > 0 {
-		err := ldap.Errorf(ldap.Referral, "this server is a read-only replica")
-		err.Referrals = set.ReadOnlyReferral
-		return err
+		return referral(set.ReadOnlyReferral, "this server is a read-only replica")
 	}
 	return ldap.Errorf(ldap.UnwillingToPerform, "this server is in read-only mode")
+}
+
+func referral(to []string, why string) error {
+	err := ldap.Errorf(ldap.Referral, "%s", why)
+	err.Referrals = to
+	return err
 }
 
 // writeError puts errors of the store that a client should understand into words.
@@ -182,25 +193,34 @@ func (tx *writeTx) stamp(d *dit.Draft, isNew bool) error {
 	if tx.req.Write.Internal && !isNew {
 		return nil
 	}
-	if !isNew || d.First(known.ModifyTimestamp) == nil {
+	// Values of these are a manager's own words: nobody else gets so far with them.
+	given := func(t *schema.AttributeType) bool {
+		if isNew {
+			return d.First(t) != nil
+		}
+		return tx.relaxed && d.Touched(schema.Description{Type: t})
+	}
+	if !given(known.ModifyTimestamp) {
 		d.Set(known.ModifyTimestamp, tx.now)
 	}
-	if !isNew || d.First(known.ModifiersName) == nil {
+	if !given(known.ModifiersName) {
 		d.Set(known.ModifiersName, author)
 	}
 	return nil
 }
 
 // put seals a draft and stores it with a new CSN; it is the one way of every write.
-func (e *Engine) put(tx *store.Tx, set *Settings, d *dit.Draft) error {
+func (e *Engine) put(tx *store.Tx, set *Settings, d *dit.Draft, relaxed bool) error {
 	csn := tx.NextCSN()
 	d.CSN = csn
 	d.Set(tx.Schema().Known.EntryCSN, csn.Append(nil))
-	entry, large, err := d.Seal(tx.Shapes(), dit.SealOptions{LargeThreshold: set.LargeThreshold, CheckSecret: checkSecret(tx.Schema())})
+	entry, large, err := d.Seal(tx.Shapes(), dit.SealOptions{
+		LargeThreshold: set.LargeThreshold, CheckSecret: checkSecret(tx.Schema()), Relaxed: relaxed,
+	})
 	if err != nil {
 		return err
 	}
-	if d.Base != nil {
+	if d.Base != nil && !relaxed {
 		if err := sameStructure(tx.Schema(), d.Base, entry); err != nil {
 			return err
 		}
@@ -231,7 +251,7 @@ func (tx *writeTx) finish(d *dit.Draft) error {
 	if err := tx.stamp(d, d.Base == nil); err != nil {
 		return err
 	}
-	if err := tx.e.put(tx.Tx, tx.set, d); err != nil {
+	if err := tx.e.put(tx.Tx, tx.set, d, tx.relaxed); err != nil {
 		return err
 	}
 	return tx.withinLimit()
@@ -240,10 +260,14 @@ func (tx *writeTx) finish(d *dit.Draft) error {
 // withinLimit stops a transaction that has changed more entries than one operation may.
 func (tx *writeTx) withinLimit() error {
 	if most := tx.req.Limits.Changes; most > 0 && len(tx.Changes()) > most {
-		return ldap.Errorf(ldap.AdminLimitExceeded,
-			"the operation would change more than %d entries at once (limits.transaction_changes); nothing was changed", most)
+		return tooMany(most)
 	}
 	return nil
+}
+
+func tooMany(most int) error {
+	return ldap.Errorf(ldap.AdminLimitExceeded,
+		"the operation would change more than %d entries at once (limits.transaction_changes); nothing was changed", most)
 }
 
 // derive shows every change to the Derive hooks, those that the hooks make included, until there are no more.

@@ -142,17 +142,11 @@ func (ts *treeSearch) base(ctx context.Context, norm string) error {
 	found := false
 	q := &op.TreeQuery{Base: norm, Scope: ldap.ScopeBase, Conn: ts.req.Conn}
 	if err := ts.t.Each(ctx, q, func(te *op.TreeEntry) error {
-		entry, name, err := ts.turnTo(te)
-		if err != nil || ts.slots.Entry&access.Disclose == 0 {
+		if _, _, err := ts.turnTo(te); err != nil || ts.slots.Entry&access.Disclose == 0 {
 			return err
 		}
 		found = true
-		for _, f := range ts.req.Search.Before {
-			if err := f(ts.view, entry, name); err != nil {
-				return err
-			}
-		}
-		return nil
+		return ts.shown()
 	}); err != nil {
 		return err
 	}

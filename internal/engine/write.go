@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -25,12 +26,28 @@ func (tx *writeTx) target(dn []byte) (*dit.Entry, *access.Target, error) {
 		return nil, nil, err
 	}
 	target := &access.Target{Entry: entry, Name: name, Large: tx}
+	if err := tx.relax(target); err != nil {
+		return nil, nil, err
+	}
 	for _, before := range tx.req.Write.Before {
 		if err := before(tx, entry, name); err != nil {
 			return nil, nil, err
 		}
 	}
 	return entry, target, nil
+}
+
+// relax lifts rules for an operation that asks for it, where the requester has the right to control the entry, or the one
+// above an entry to be added.
+func (tx *writeTx) relax(target *access.Target) error {
+	if !tx.req.Write.Relax {
+		return nil
+	}
+	if tx.rights.EntryRights(target)&access.Control == 0 {
+		return ldap.Errorf(ldap.InsufficientAccessRights, "relaxing the rules takes the right to control the entry")
+	}
+	tx.relaxed = true
+	return nil
 }
 
 // notSpecial refuses writes to entries that are not stored.
@@ -47,14 +64,14 @@ func (e *Engine) notSpecial(dn []byte) error {
 
 var errRights = ldap.Errorf(ldap.InsufficientAccessRights, "")
 
-// after shows the result of a write to post-read.
-func (tx *writeTx) after(id dit.ID) error {
-	if len(tx.req.Write.After) == 0 {
+// after shows the result of an operation to post-read, when all that follows from it is done.
+func (tx *writeTx) after() error {
+	if len(tx.req.Write.After) == 0 || tx.changed == 0 {
 		return nil
 	}
-	entry, err := tx.Get(id)
-	if err != nil {
-		return err
+	entry, err := tx.Get(tx.changed)
+	if err != nil || entry == nil {
+		return err // what followed has deleted it
 	}
 	name, err := tx.Name(entry)
 	if err != nil {
@@ -150,8 +167,8 @@ func (e *Engine) forPrepare(req *op.Request, set *Settings, m *ldap.ModifyReques
 	rights := e.rights(req, set)
 	entry, err := e.find(view, m.Object, rights, findOptions{manage: req.Write.ManageDsaIT})
 	if err != nil {
-		if req.Write.Batched && ldap.CodeOf(err) == ldap.NoSuchObject {
-			return nil, nil // an earlier operation of the batch may add it
+		if code := ldap.CodeOf(err); req.Write.Batched && (code == ldap.NoSuchObject || code == ldap.Referral) {
+			return nil, nil // an earlier operation of the batch may add it; and controls come with the transaction
 		}
 		return nil, err
 	}
@@ -204,7 +221,7 @@ func (tx *writeTx) modify(m *ldap.ModifyRequest, ready *prepared) error {
 			computed++
 			continue
 		}
-		desc, err := writable(s, mod.Attribute.Type, tx.req.Write.Relax && tx.req.Identity.Admin)
+		desc, err := writable(s, mod.Attribute.Type, tx.relaxed)
 		if err != nil {
 			return err
 		}
@@ -218,12 +235,16 @@ func (tx *writeTx) modify(m *ldap.ModifyRequest, ready *prepared) error {
 	if err := keepsName(s, entry, d); err != nil {
 		return err
 	}
-	if computed == 0 || computed < len(ready.mods) {
-		if err := tx.finish(d); err != nil {
+	if tx.relaxed {
+		if err := tx.checkRelaxed(d); err != nil {
 			return err
 		}
 	}
-	return tx.after(entry.ID)
+	tx.changed = entry.ID
+	if computed > 0 && computed == len(ready.mods) {
+		return nil
+	}
+	return tx.finish(d)
 }
 
 // writeView offers a change to the view that computes its attribute. What is only computed is not in the entry: a change
@@ -253,13 +274,66 @@ func writable(s *schema.Schema, name []byte, relax bool) (schema.Description, er
 	if desc.Type == nil {
 		return desc, ldap.Errorf(ldap.UndefinedAttributeType, "%q: attribute type undefined", clip(name))
 	}
-	if desc.Type.NoUserModification && !relax {
+	if desc.Type.NoUserModification && !(relax && relaxable(s, desc)) {
 		return desc, ldap.Errorf(ldap.ConstraintViolation, "%s: is maintained by the server, no user modification allowed", desc)
 	}
-	if desc.Type.Obsolete {
+	if desc.Type.Obsolete && !relax {
 		return desc, ldap.Errorf(ldap.ConstraintViolation, "%s: the attribute type is obsolete", desc)
 	}
 	return desc, nil
+}
+
+// relaxable are the attributes that a manager may write though the server maintains them (draft-zeilenga-ldap-relax section
+// 3.6). The document wants all others left alone.
+func relaxable(s *schema.Schema, desc schema.Description) bool {
+	known := &s.Known
+	switch desc.Type {
+	case known.EntryUUID, known.CreateTimestamp, known.ModifyTimestamp, known.CreatorsName, known.ModifiersName:
+		return desc.Options == ""
+	}
+	return false
+}
+
+// checkRelaxed refuses values of relaxed attributes that cannot be true, and a new entryUUID of an entry that has one: those
+// who follow the directory know entries by it.
+func (tx *writeTx) checkRelaxed(d *dit.Draft) error {
+	known := &tx.Schema().Known
+	touched := func(t *schema.AttributeType) bool { return d.Touched(schema.Description{Type: t}) }
+	if d.Base != nil {
+		if d.UUID.String() != string(d.First(known.EntryUUID)) {
+			return ldap.Errorf(ldap.UnwillingToPerform, "entryUUID: can be chosen when an entry is added, not changed later")
+		}
+		for _, t := range []*schema.AttributeType{known.CreateTimestamp, known.ModifyTimestamp, known.CreatorsName, known.ModifiersName} {
+			if d.First(t) == nil && d.Base.First(schema.Description{Type: t}) != nil {
+				return ldap.Errorf(ldap.ConstraintViolation, "%s: cannot be removed", t.Name())
+			}
+		}
+	}
+	created, modified := d.First(known.CreateTimestamp), d.First(known.ModifyTimestamp)
+	if !touched(known.CreateTimestamp) && !touched(known.ModifyTimestamp) {
+		return nil
+	}
+	key := func(value []byte) []byte {
+		if value == nil {
+			value = tx.now
+		}
+		k, err := known.CreateTimestamp.Ordering.ValueKey(tx.Schema(), nil, value)
+		if err != nil {
+			return nil // the check of the value says what is wrong
+		}
+		return k
+	}
+	now := key(tx.now)
+	if !touched(known.ModifyTimestamp) {
+		modified = tx.now
+	}
+	switch {
+	case bytes.Compare(key(created), now) > 0 || bytes.Compare(key(modified), now) > 0:
+		return ldap.Errorf(ldap.ConstraintViolation, "the time of the creation or the modification is in the future")
+	case bytes.Compare(key(created), key(modified)) > 0 && (created != nil || d.Base != nil):
+		return ldap.Errorf(ldap.ConstraintViolation, "createTimestamp: is later than modifyTimestamp")
+	}
+	return nil
 }
 
 // mayModify asks the access rules about one change.
@@ -412,17 +486,16 @@ func (tx *writeTx) add(name ldap.DN, dn []byte, ready *prepared) error {
 		}
 	}
 	d := dit.NewDraft()
-	relax := tx.req.Write.Relax && tx.req.Identity.Admin
 	for i := range ready.mods {
 		mod := &ready.mods[i]
-		desc, err := writable(s, mod.Attribute.Type, relax)
+		desc, err := writable(s, mod.Attribute.Type, tx.relaxed)
 		if err != nil {
 			return err
 		}
 		if err := apply(s, d, desc, mod, false); err != nil {
 			return err
 		}
-		if relax && desc.Type == s.Known.EntryUUID {
+		if tx.relaxed && desc.Type == s.Known.EntryUUID {
 			if d.UUID, err = uuid.ParseBytes(mod.Attribute.Values[0]); err != nil {
 				return ldap.Errorf(ldap.InvalidAttributeSyntax, "entryUUID: %v", err)
 			}
@@ -434,14 +507,19 @@ func (tx *writeTx) add(name ldap.DN, dn []byte, ready *prepared) error {
 	if err := tx.mayAddAttributes(name, string(norm), d, ready.mods); err != nil {
 		return err
 	}
+	if tx.relaxed {
+		if err := tx.checkRelaxed(d); err != nil {
+			return err
+		}
+	}
 	if err := tx.addAt(name, string(norm), d); err != nil {
 		return err
 	}
 	added, _, err := tx.Lookup(string(norm))
-	if err != nil || added == nil {
-		return err
+	if err == nil && added != nil {
+		tx.changed = added.ID
 	}
-	return tx.after(added.ID)
+	return err
 }
 
 // mayAddHere asks for the right to add beneath the parent; a suffix entry is the administrator's to add.
@@ -450,9 +528,21 @@ func (tx *writeTx) mayAddHere(name ldap.DN, norm string) error {
 		if !tx.req.Identity.Admin {
 			return errRights
 		}
+		tx.relaxed = tx.req.Write.Relax
 		return nil
 	}
-	return tx.e.mayAdd(tx, tx.rights, name)
+	if err := tx.e.mayAdd(tx, tx.rights, name); err != nil || !tx.req.Write.Relax {
+		return err
+	}
+	above, _, err := tx.Lookup(string(tx.Schema().NormalizeParsed(nil, name[1:])))
+	if err != nil || above == nil {
+		return err // the add itself says what is wrong
+	}
+	aboveName, err := tx.Name(above)
+	if err != nil {
+		return err
+	}
+	return tx.relax(&access.Target{Entry: above, Name: aboveName, Large: tx})
 }
 
 // mayAddAttributes asks for the right to give a new entry its attributes, those of its name included. Rules that look
@@ -519,35 +609,31 @@ func (e *Engine) planDelete(m *ldap.DelRequest) (func(*writeTx) error, error) {
 }
 
 // deleteTree deletes an entry and all beneath it, the leaves first (draft-armijo-ldap-treedelete). Every entry needs the
-// right; one that may not be deleted undoes all.
+// right; one that may not be deleted undoes all. Aliases and referral objects beneath it are entries like others.
 func (tx *writeTx) deleteTree(entry *dit.Entry) error {
-	var children []dit.ID
-	if err := tx.Children(entry.ID, func(id dit.ID) bool {
-		children = append(children, id)
-		return true
-	}); err != nil {
-		return err
-	}
-	for _, id := range children {
-		child, err := tx.Get(id)
+	var tree []*dit.Entry // parents before children
+	if err := op.Walk(tx, entry.ID, func(e *dit.Entry) error {
+		name, err := tx.Name(e)
 		if err != nil {
 			return err
 		}
-		if child == nil {
-			continue
+		if tx.rights.EntryRights(&access.Target{Entry: e, Name: name, Large: tx})&access.Delete == 0 {
+			return errRights
 		}
-		if err := tx.deleteTree(child); err != nil {
+		tree = append(tree, e)
+		if most := tx.req.Limits.Changes; most > 0 && len(tree) > most {
+			return tooMany(most)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for i := len(tree) - 1; i >= 0; i-- {
+		if err := tx.remove(tree[i]); err != nil {
 			return err
 		}
 	}
-	name, err := tx.Name(entry)
-	if err != nil {
-		return err
-	}
-	if tx.rights.EntryRights(&access.Target{Entry: entry, Name: name, Large: tx})&access.Delete == 0 {
-		return errRights
-	}
-	return tx.remove(entry)
+	return nil
 }
 
 // planModifyDN prepares RFC 4511 section 4.9.
@@ -595,10 +681,8 @@ func (tx *writeTx) modifyDN(m *ldap.ModifyDNRequest, rdn ldap.RDN) error {
 		}
 	}
 	d.RDN, d.NormRDN = rdn.String(), string(s.NormalizeRDN(nil, rdn))
-	if err := tx.finish(d); err != nil {
-		return err
-	}
-	return tx.after(entry.ID)
+	tx.changed = entry.ID
+	return tx.finish(d)
 }
 
 // moveUnder gives a draft its new parent.

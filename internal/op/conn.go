@@ -57,9 +57,10 @@ type Conn struct {
 
 // SessionPort is what the session offers to operations of its connection.
 type SessionPort interface {
-	// Cancel asks an outstanding operation to end. found says whether there was one; done is closed when its final response
-	// has been decided, and outcome then says whether it ended because of this call.
-	Cancel(id int32) (done <-chan struct{}, outcome func() (cancelled bool), found bool)
+	// Cancel asks an outstanding operation to end that is done as the same identity (RFC 3909). done is closed when its final
+	// response has been decided; outcome then returns nil where it ended because of this call, and otherwise what the client
+	// is told: noSuchOperation, cannotCancel, tooLate.
+	Cancel(id int32, by *Identity) (done <-chan struct{}, outcome func() error)
 	// Outstanding counts the operations in progress, the calling one included.
 	Outstanding() int
 	// Notify sends an unsolicited notification (RFC 4511 section 4.4).
@@ -176,6 +177,11 @@ func Anonymous() *Identity { return anonymous }
 
 // IsAnonymous reports whether nothing was proved.
 func (i *Identity) IsAnonymous() bool { return i.Name.Norm == "" && !i.Admin }
+
+// Same reports whether two identities are one and the same.
+func (i *Identity) Same(o *Identity) bool {
+	return i.Name.Norm == o.Name.Norm && i.Entry == o.Entry && i.Admin == o.Admin
+}
 
 // AuthzID returns the authorization identity in the form of RFC 4513 section 5.2.1.8: empty, or "dn:" and the name.
 func (i *Identity) AuthzID() string {

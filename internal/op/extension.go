@@ -166,6 +166,12 @@ type Control struct {
 	// Applies says to which requests it may be attached, by identifier octet of the protocolOp. Elsewhere it is ignored, or
 	// unavailableCriticalExtension where it is critical (RFC 4511 section 4.1.11).
 	Applies func(tag byte) bool
+	// Verbs are extended operations, by name, to which it may be attached as well.
+	Verbs []string
+	// Repeatable controls may be there more than once in a request.
+	Repeatable bool
+	// Responses are the OIDs of response controls that supportedControl lists beside it, where its document wants that.
+	Responses []string
 	// Unadvertised controls are understood but not listed in supportedControl.
 	Unadvertised bool
 	// Parse decodes the value once, before anything else is done. Errors are *ldap.Error, protocolError as a rule.

@@ -21,6 +21,8 @@ type Ports struct {
 	Directory Directory
 	Journal   Journal
 	State     State
+	// Memory is what may be kept for connections between their requests.
+	Memory *Memory
 	// Now and Rand are the clock and the source of random octets, for what runs outside transactions.
 	Now  func() time.Time
 	Rand io.Reader
@@ -56,6 +58,12 @@ type Directory interface {
 	ParseAuthzID(authzID, method string) (*Identity, error)
 	// Usability says whether an account can be used, as far as the overlays know; nil where none knows.
 	Usability(r Reader, e *dit.Entry) (*Usability, error)
+	// Assume makes id the authorization identity of the request (proxied authorization), with its limits, and refuses what
+	// the identity may not do on this connection. Whether the requester may act as id is for the caller to ask first.
+	Assume(req *Request, id *Identity) error
+	// Original returns nil where this server holds the original of its entries, and the referral to who does where it holds a
+	// copy (RFC 6171).
+	Original() error
 	// Suffixes are the naming contexts as configured.
 	Suffixes() []string
 	// Reloaded returns a channel that is closed when the settings of the server, access rules among them, are next replaced.
@@ -95,6 +103,8 @@ type Sight interface {
 	References(scope ldap.Scope) []string
 	// Digest identifies what the access rules show the requester: with the same digest entries are shown alike.
 	Digest() [32]byte
+	// ValueRights are the rights to write one value: Add and Delete. Rules may give the own name as a value.
+	ValueRights(d schema.Description, value []byte) access.Right
 	// Match decides a filter as a search would: what may not be searched is absent.
 	Match(f *dit.Filter) (dit.Truth, error)
 	// EachAttribute calls f for every attribute that a list as in a search request selects and that may be read, large and

@@ -115,7 +115,26 @@ type Trace struct {
 	Plan     Plan   // how the candidates were found, such as "eq(uid)=1"
 	DN       string // the entry that the operation was about, when it is not in the message (an extended operation's)
 	Note     string // one more remark, such as "exposed credential"
+	// Sessions are what the client says about the sessions of its own that the request belongs to (session tracking).
+	Sessions []TrackedSession
 	Seq      uint64 // journal sequence of a write
+}
+
+// TrackedSession is one session tracking control (draft-wahl-ldap-session): the client's own words, to be found again in
+// its logs.
+type TrackedSession struct {
+	SourceIP, SourceName, Format, Identifier string
+}
+
+// Keep returns a copy of the request that may be kept after the handler has returned: its message aliases nothing. What the
+// engine and controls made of the request is not copied.
+func (r *Request) Keep() (*Request, error) {
+	message := ldap.Message{ID: r.ID, Op: r.Op, Controls: r.Controls}
+	kept, err := ldap.Decode(message.Append(nil))
+	if err != nil {
+		return nil, err
+	}
+	return &Request{Conn: r.Conn, ID: r.ID, Op: kept.Op, Controls: kept.Controls, Identity: r.Identity, Start: r.Start}, nil
 }
 
 // Reason is why an authentication or an authorization was refused, for the operator's logs: it stands as the Cause of an
@@ -160,9 +179,9 @@ type SearchPlan struct {
 	Estimate int
 	// Values, where set, selects values on their way out (matched values); it is asked after access control.
 	Values func(e *dit.Entry, d schema.Description, value []byte) bool
-	// Before sees the base object of a search, or the entry of a compare, once it is found and may be known of (assertion);
-	// an error stops the operation.
-	Before []func(r Reader, e *dit.Entry, name dit.Name) error
+	// Before sees the base object of a search, or the entry of a compare, once it is found and may be known of (assertion):
+	// the sight is turned to it. An error stops the operation. A search from the root has no base object.
+	Before []func(see Sight) error
 	// EachEntry, where set, appends controls to a SearchResultEntry. It is called after access control has let the entry pass.
 	EachEntry []func(ctx context.Context, r Reader, e *dit.Entry, name dit.Name, controls []ldap.Control) ([]ldap.Control, error)
 	// EachReference is the same for a SearchResultReference, with the referral object that it stands for.
@@ -177,18 +196,20 @@ type SearchPlan struct {
 	// Content shows what is stored in the entries themselves, and nothing that is computed; filter items about the rest are
 	// Undefined (RFC 4533 sections 3.2 and 4.2).
 	Content bool
+	// MoreAttributes append attributes to a SearchResultEntry, as PartialAttributes, behind those that were selected. They
+	// answer for what they show: access rules are theirs to ask.
+	MoreAttributes []func(ctx context.Context, r Reader, e *dit.Entry, name dit.Name, dst []byte) ([]byte, error)
 	// ManageDsaIT treats referral objects as ordinary entries (RFC 3296); Subentries makes subentries visible (RFC 3672).
 	ManageDsaIT bool
 	Subentries  *bool // nil: control absent; else its visibility value
 	// Order, where set, sorts the result: it appends the sort key of an entry that matches to dst. Octets of keys compare as
-	// the entries are to stand; entries with the same key keep the order of their ids. Most bounds the entries that are
-	// sorted, 0 is no bound: more are adminLimitExceeded.
+	// the entries are to stand; entries with the same key keep the order of their ids. Keys are kept until the result has been
+	// sent: the function bounds them by refusing to go on. Continuation references are sent at once.
 	Order func(dst []byte, c Candidate) ([]byte, error)
-	Most  int
 	// Pick, where set with Order, is given the whole result in its order and returns the part that is sent.
 	Pick func(all []Sorted) ([]Sorted, error)
 	// From, where not nil, are the entries to send, in this order, instead of what the filter would find first: later pages
-	// of a result that was sorted before. What no longer matches is left out.
+	// of a result that was sorted before. What no longer matches is left out. Max cuts a page here too.
 	From []dit.ID
 }
 
@@ -213,13 +234,14 @@ type WritePlan struct {
 	// Before sees the entry before the change (assertion, pre-read); an error stops the operation. For an add e is nil and
 	// name the name to be.
 	Before []func(tx Tx, e *dit.Entry, name dit.Name) error
-	// After sees the entry as it will be (post-read); nil for a delete.
+	// After sees the entry as it will be when the transaction ends, with all that overlays make of it (post-read). It is not
+	// called for a delete.
 	After []func(tx Tx, e *dit.Entry, name dit.Name) error
 	// ManageDsaIT treats a referral object as an ordinary entry.
 	ManageDsaIT bool
 	// Permissive makes a modify tolerate adding what is there and deleting what is not.
 	Permissive bool
-	// Relax lifts NO-USER-MODIFICATION for a manager (draft-zeilenga-ldap-relax).
+	// Relax lifts rules of the schema for who has the right to control the entry (draft-zeilenga-ldap-relax).
 	Relax bool
 	// TreeDelete deletes a subtree.
 	TreeDelete bool

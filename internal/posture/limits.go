@@ -95,6 +95,10 @@ func fars() []bound {
 		{"max_filter_nodes", func(l *config.Limits) int64 { return int64(l.MaxFilterNodes) }, "one filter can cost that many comparisons for each entry"},
 		{"max_controls", func(l *config.Limits) int64 { return int64(l.MaxControls) }, "one request can carry that many controls"},
 		{"max_attributes", func(l *config.Limits) int64 { return int64(l.MaxAttributes) }, "one request can list that many attributes"},
+		{"max_sorted", func(l *config.Limits) int64 { return int64(l.MaxSorted) }, "one search can make the server sort that many entries"},
+		{"kept_memory", func(l *config.Limits) int64 { return l.KeptMemory }, "clients can make the server hold that much memory between their requests"},
+		{"transaction_operations", func(l *config.Limits) int64 { return int64(l.TransactionOperations) }, "one request can hold up all other writers with that many updates"},
+		{"transaction_bytes", func(l *config.Limits) int64 { return l.TransactionBytes }, "one connection can have that much queued"},
 		{"transaction_changes", func(l *config.Limits) int64 { return int64(l.TransactionChanges) }, "one request can hold up all other writers while it changes that many entries"},
 	}
 }

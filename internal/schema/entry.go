@@ -22,7 +22,12 @@ type EntryView interface {
 //
 // Errors are *ldap.Error: objectClassViolation, undefinedAttributeType or constraintViolation. Values are not looked
 // at; superclasses that are not named count as named.
-func (s *Schema) CheckEntry(e EntryView) (*ObjectClass, error) {
+func (s *Schema) CheckEntry(e EntryView) (*ObjectClass, error) { return s.checkEntry(e, false) }
+
+// CheckRelaxed is CheckEntry as if there were no DIT content rules (draft-zeilenga-ldap-relax section 3.3).
+func (s *Schema) CheckRelaxed(e EntryView) (*ObjectClass, error) { return s.checkEntry(e, true) }
+
+func (s *Schema) checkEntry(e EntryView, relaxed bool) (*ObjectClass, error) {
 	classes, err := s.entryClasses(e)
 	if err != nil {
 		return nil, err
@@ -31,7 +36,10 @@ func (s *Schema) CheckEntry(e EntryView) (*ObjectClass, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := entryCheck{Schema: s, classes: classes, rule: s.content[structural]}
+	c := entryCheck{Schema: s, classes: classes}
+	if !relaxed {
+		c.rule = s.content[structural]
+	}
 	if err := c.checkContentRule(structural); err != nil {
 		return nil, err
 	}

@@ -94,11 +94,12 @@ func (s *Session) idle() bool {
 
 // abandon ends the operation with this message ID; there is no answer, neither to it nor to the abandon itself, and
 // nothing happens where there is no such operation (RFC 4511 section 4.11). A bind is never found here: nothing is read during one.
+// A cancel cannot be abandoned (RFC 3909 section 3).
 func (s *Session) abandon(id int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.table[id]
-	if t == nil {
+	if t == nil || !cancellable(t) {
 		return
 	}
 	s.abandonLocked(t)

@@ -123,14 +123,9 @@ func (h *script) Serve(ctx context.Context, req *op.Request, w op.Writer) error 
 			var id int32
 			fmt.Sscan(string(q.Value), &id)
 			req.Detach(ctx)
-			done, outcome, found := req.Conn.Session.Cancel(id)
-			if !found {
-				return ldap.Errorf(ldap.NoSuchOperation, "no such operation")
-			}
+			done, outcome := req.Conn.Session.Cancel(id, req.Identity)
 			<-done
-			if !outcome() {
-				return ldap.Errorf(ldap.CannotCancel, "too late")
-			}
+			return outcome()
 		case "1.2.3":
 			req.Reply.Name, req.Reply.Value, req.Reply.HasValue = "1.2.3.4", []byte("v"), true
 		default:

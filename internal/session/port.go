@@ -16,30 +16,38 @@ var closedChannel = func() chan struct{} {
 	return c
 }()
 
-func notCancelled() bool { return false }
-
-// Cancel implements op.SessionPort (RFC 3909). Operations that are not detached are found but not cancelled: they are about
-// to end; so are those that cannot be cancelled, a bind and a cancel, the caller's own included. For these done is closed
-// already.
-func (s *Session) Cancel(id int32) (done <-chan struct{}, outcome func() (cancelled bool), found bool) {
+// Cancel implements op.SessionPort (RFC 3909). An operation that is not detached cannot be cancelled: the caller itself is
+// the only one, or it is about to end. The same goes for a bind and another cancel. Operations of another identity belong
+// to another user (RFC 3909 section 4).
+func (s *Session) Cancel(id int32, by *op.Identity) (done <-chan struct{}, outcome func() error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.table[id]
-	if t == nil {
-		if id != 0 && s.inline.Load() == id {
-			return closedChannel, notCancelled, true
-		}
-		return nil, nil, false
+	refuse := func(code ldap.ResultCode, why string) (<-chan struct{}, func() error) {
+		err := ldap.Errorf(code, "%s", why)
+		return closedChannel, func() error { return err }
 	}
-	if !cancellable(t) {
-		return closedChannel, notCancelled, true
+	t := s.table[id]
+	switch {
+	case t == nil && id != 0 && s.inline.Load() == id:
+		return refuse(ldap.CannotCancel, "the operation is about to end")
+	case t == nil:
+		return refuse(ldap.NoSuchOperation, "no operation with this message id is outstanding")
+	case !cancellable(t):
+		return refuse(ldap.CannotCancel, "neither binds nor cancels can be cancelled")
+	case !t.owner.Same(by):
+		return refuse(ldap.CannotCancel, "the operation is done as somebody else")
 	}
 	if t.asked == nil {
 		t.asked = newOutcome()
 	}
 	asked := t.asked
 	t.cancel()
-	return asked.done, func() bool { return asked.cancelled }, true
+	return asked.done, func() error {
+		if asked.cancelled {
+			return nil
+		}
+		return ldap.Errorf(ldap.TooLate, "the operation had ended already")
+	}
 }
 
 func newOutcome() *outcome { return &outcome{done: make(chan struct{})} }

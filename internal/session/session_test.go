@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/ldap"
 )
@@ -88,8 +89,8 @@ func TestDialogues(t *testing.T) {
 		{"unbind", join(search(1, "who"), unbind, search(2, "who")), []string{"1 done 0", gone}},
 		{"abandon of itself, of nothing, of the past", join(search(1, "who"), abandon(2, 2), abandon(3, 77), abandon(4, 1), abandon(5, 0), search(6, "who")), []string{"1 done 0", "6 done 0"}},
 		{"abandon with a critical control", join(request(1, &ldap.AbandonRequest{ID: 9}, critical), search(2, "who")), []string{"2 done 0"}},
-		{"cancel of nothing", cancel(1, 9), []string{"1 extended 119 no such operation"}},
-		{"cancel of itself", cancel(1, 1), []string{"1 extended 121 too late"}},
+		{"cancel of nothing", cancel(1, 9), []string{"1 extended 119 no operation with this message id is outstanding"}},
+		{"cancel of itself", cancel(1, 1), []string{"1 extended 121 neither binds nor cancels can be cancelled"}},
 		{"bind", join(bind(1, "cn=a", "secret"), search(2, "who")), []string{"1 bind 0", "2 done 0 cn=a"}},
 		{"failed bind leaves anonymous", join(bind(1, "cn=a", "secret"), bind(2, "cn=b", "wrong"), search(3, "who")), []string{"1 bind 0", "2 bind 49 no", "3 done 0"}},
 		{"LDAPv2", join(bind(1, "cn=a", "secret"), request(2, &ldap.BindRequest{Version: 2, Name: []byte("cn=a"), Password: []byte("secret")}), search(3, "who")), []string{"1 bind 0", "2 bind 2 ...", "3 done 0"}},
@@ -444,7 +445,7 @@ func TestCancel(t *testing.T) {
 	h2.awaitStart(t, "a")
 	d.send(cancel(2, 1))
 	got = map[string]bool{describe(d.next()): true, describe(d.next()): true}
-	if !got["1 done 0"] || !got["2 extended 121 too late"] {
+	if !got["1 done 0"] || !got["2 extended 120 the operation had ended already"] {
 		t.Fatalf("got %v", got)
 	}
 	// The abandoned, the finished and other cancels cannot be cancelled.
@@ -452,12 +453,42 @@ func TestCancel(t *testing.T) {
 	e.send(search(1, "stubborn c"))
 	h2.awaitStart(t, "c")
 	e.send(cancel(2, 1))
-	e.send(cancel(3, 2), search(4, "count"))
-	got = map[string]bool{describe(e.next()): true, describe(e.next()): true}
-	if !got["3 extended 121 too late"] && !got["3 extended 119 no such operation"] {
+	e.send(cancel(3, 2))
+	got = map[string]bool{describe(e.next()): true}
+	e.send(search(4, "who"))
+	if !got["3 extended 121 neither binds nor cancels can be cancelled"] && !got["3 extended 119 no operation with this message id is outstanding"] {
 		t.Fatalf("got %v", got)
 	}
+	// A cancel cannot be abandoned: its answer comes all the same (RFC 3909 section 3).
+	e.send(abandon(5, 2))
 	h2.release("c")
+	got = map[string]bool{describe(e.next()): true, describe(e.next()): true, describe(e.next()): true}
+	if !got["1 done 118 cancelled by the client"] || !got["2 extended 0"] || !got["4 done 0"] {
+		t.Fatalf("got %v", got)
+	}
+}
+
+// TestCancelOfAnothersOperation: an operation that is done as somebody else is not the client's to cancel (RFC 3909
+// section 4), but as that identity it is.
+func TestCancelOfAnothersOperation(t *testing.T) {
+	h := newScript()
+	c := connect(t, testConfig(&proxy{h}))
+	c.send(search(1, "block a"))
+	h.awaitStart(t, "a")
+	c.send(cancel(2, 1))
+	c.expect("2 extended 121 the operation is done as somebody else")
+	h.release("a")
+	c.expect("1 done 0")
+}
+
+// proxy serves searches as another identity.
+type proxy struct{ *script }
+
+func (p *proxy) Serve(ctx context.Context, req *op.Request, w op.Writer) error {
+	if _, ok := req.Op.(*ldap.SearchRequest); ok {
+		req.Identity = &op.Identity{Name: dit.Name{DN: "cn=other", Norm: "cn=other"}}
+	}
+	return p.script.Serve(ctx, req, w)
 }
 
 // deaf turns the error of a cancelled operation into success.

@@ -49,8 +49,9 @@ type task struct {
 	abandoned atomic.Bool
 
 	// Guarded by Session.mu.
-	asked  *outcome // Cancel was called
-	ending bool     // the server asks the operation to end
+	owner  *op.Identity // who it is done as, once it is detached
+	asked  *outcome     // Cancel was called
+	ending bool         // the server asks the operation to end
 }
 
 // outcome is what became of an operation that Cancel was called for.
@@ -90,7 +91,7 @@ func (t *task) clear() {
 	t.begun, t.mark = false, 0
 	t.ctx, t.cancel = nil, nil
 	t.abandoned.Store(false)
-	t.asked, t.ending = nil, false
+	t.owner, t.asked, t.ending = nil, nil, false
 }
 
 func (t *task) pending() []byte { return t.b[t.r:t.w] }
@@ -147,6 +148,7 @@ func (t *task) detach() context.Context {
 		s.table = make(map[int32]*task)
 	}
 	s.table[t.req.ID] = t
+	t.owner = t.req.Identity
 	s.running++
 	dead := s.dead
 	s.mu.Unlock()
