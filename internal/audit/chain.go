@@ -42,16 +42,20 @@ func parseMAC(text []byte) (m mac, ok bool) {
 }
 
 // sealer computes MACs under one key. It is for one goroutine.
-type sealer struct{ h hash.Hash }
+type sealer struct {
+	h       hash.Hash
+	scratch *mac // what goes through an interface would be allocated each time
+}
 
-func newSealer(key []byte) sealer { return sealer{hmac.New(sha256.New, key)} }
+func newSealer(key []byte) sealer { return sealer{hmac.New(sha256.New, key), new(mac)} }
 
-func (s sealer) mac(prev mac, sealed []byte) (m mac) {
+func (s sealer) mac(prev mac, sealed []byte) mac {
 	s.h.Reset()
-	s.h.Write(prev[:])
+	*s.scratch = prev
+	s.h.Write(s.scratch[:])
 	s.h.Write(sealed)
-	s.h.Sum(m[:0])
-	return m
+	s.h.Sum(s.scratch[:0])
+	return *s.scratch
 }
 
 func (s sealer) authentic(prev mac, l *line) bool {

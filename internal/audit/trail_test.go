@@ -222,6 +222,9 @@ func (s *site) events(event string) []map[string]any {
 	s.t.Helper()
 	var out []map[string]any
 	for _, l := range s.lines() {
+		if _, ok := parseLine([]byte(l)); !ok {
+			continue // torn
+		}
 		var m map[string]any
 		if err := json.Unmarshal([]byte(l), &m); err != nil {
 			s.t.Fatalf("%v in %s", err, l)
