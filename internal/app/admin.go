@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"portolan/internal/audit"
 	"portolan/internal/config"
 )
 
@@ -35,6 +36,8 @@ type Verbs interface {
 	SetPassword(ctx context.Context, change PasswordChange) (*PasswordSet, error)
 	// ExplainAccess says which access rules decide about something, and why.
 	ExplainAccess(ctx context.Context, q AccessQuestion) (*AccessAnswer, error)
+	// AuditState returns what is known of the audit log beside its files; a running server seals the log first.
+	AuditState(ctx context.Context) (*AuditState, error)
 	// Running reports whether a running server answers.
 	Running() bool
 	Close() error
@@ -55,6 +58,8 @@ type Admin struct {
 	version string
 	// live returns what a running server knows beyond the directory; nil where none runs.
 	live func() Live
+	// trail is the audit log of a running server, nil where there is none.
+	trail *audit.Trail
 }
 
 // NewAdmin returns the verbs on a directory in which no server works.
@@ -204,6 +209,14 @@ func (f *offline) ExplainAccess(ctx context.Context, q AccessQuestion) (*AccessA
 		return nil, err
 	}
 	return a.ExplainAccess(ctx, q)
+}
+
+func (f *offline) AuditState(ctx context.Context) (*AuditState, error) {
+	a, err := f.open(false)
+	if err != nil {
+		return nil, err
+	}
+	return a.AuditState(ctx)
 }
 
 var (

@@ -35,7 +35,13 @@ type PasswordSet struct {
 	Generated string `json:"generated,omitempty"`
 	// File is the file of the administrator's password, where that was written.
 	File string `json:"file,omitempty"`
+	// Seq is the journal sequence of the change of an entry.
+	Seq uint64 `json:"seq,omitempty"`
 }
+
+func (p PasswordChange) about() string { return p.DN }
+
+func (p *PasswordSet) sequence() uint64 { return p.Seq }
 
 // isAdmin reports whether the change is about the administrator.
 func (p *PasswordChange) isAdmin(c *config.Config) (bool, error) {
@@ -118,7 +124,7 @@ func (a *Admin) SetPassword(ctx context.Context, change PasswordChange) (*Passwo
 	if code := req.Reply.Code; code != ldap.Success {
 		return nil, &ldap.Error{Result: req.Reply.Result}
 	}
-	return &PasswordSet{DN: change.DN, Generated: generated}, nil
+	return &PasswordSet{DN: change.DN, Generated: generated, Seq: req.Trace.Seq}, nil
 }
 
 // adminPasswordChanged takes over a new hash of the administrator's password.

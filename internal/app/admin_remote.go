@@ -30,6 +30,7 @@ const (
 	numberExport
 	numberPassword
 	numberExplain
+	numberAudit
 )
 
 // AdministerOptions say how to reach the verbs.
@@ -84,13 +85,19 @@ const progressInterval = 100 * time.Millisecond
 
 // served makes the server's side of a verb.
 func served[A, R any](number int, name string, run func(ctx context.Context, args A, o *output) (R, error)) op.Extended {
-	return extop.Admin(name, extop.AdminOID(number), func(ctx context.Context, _ *op.Request, value []byte, out func(string, []byte) error) ([]byte, error) {
+	return extop.Admin(name, extop.AdminOID(number), func(ctx context.Context, req *op.Request, value []byte, out func(string, []byte) error) ([]byte, error) {
 		var args A
 		if err := strictly(value, &args); err != nil {
 			return nil, ldap.Errorf(ldap.ProtocolError, "the request is not one of %s in this version of the server: %v", name, err)
 		}
+		if x, ok := any(args).(interface{ about() string }); ok {
+			req.Trace.DN = x.about()
+		}
 		o, broken := piecesTo(out)
 		result, err := run(ctx, args, o)
+		if x, ok := any(result).(interface{ sequence() uint64 }); ok && err == nil {
+			req.Trace.Seq = x.sequence()
+		}
 		if err == nil {
 			err = *broken
 		}
@@ -178,6 +185,7 @@ func (a *Admin) controlVerbs() []op.Extended {
 		served(numberExplain, "acl explain", func(ctx context.Context, args AccessQuestion, _ *output) (*AccessAnswer, error) {
 			return a.ExplainAccess(ctx, args)
 		}),
+		served(numberAudit, "audit anchor", func(ctx context.Context, _ done, _ *output) (*AuditState, error) { return a.AuditState(ctx) }),
 	}
 }
 
@@ -187,7 +195,7 @@ type backupArgs struct {
 
 // wireControl adds the verbs to the engine of a server that is being started.
 func (s *Server) wireControl() {
-	a := &Admin{d: s.Directory, version: s.o.Version, live: s.state}
+	a := &Admin{d: s.Directory, version: s.o.Version, live: s.state, trail: s.trail}
 	s.Engine.Wire(nil, a.controlVerbs(), nil)
 }
 
@@ -280,6 +288,10 @@ func (r *remote) Export(ctx context.Context, o ExportOptions, w io.Writer, progr
 
 func (r *remote) SetPassword(ctx context.Context, change PasswordChange) (*PasswordSet, error) {
 	return ask[*PasswordSet](ctx, r, numberPassword, change, output{})
+}
+
+func (r *remote) AuditState(ctx context.Context) (*AuditState, error) {
+	return ask[*AuditState](ctx, r, numberAudit, done{}, output{})
 }
 
 func (r *remote) ExplainAccess(ctx context.Context, q AccessQuestion) (*AccessAnswer, error) {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"portolan/internal/audit"
 	"portolan/internal/config"
 	"portolan/internal/session"
 	"portolan/internal/store"
@@ -79,6 +80,7 @@ type Status struct {
 	Memory     MemoryStatus     `json:"memory"`
 	Store      map[string]int64 `json:"store"` // figures of the store and its engine
 	LastBackup *LastBackup      `json:"last_backup,omitempty"`
+	Audit      *audit.Stats     `json:"audit,omitempty"` // of a running server's audit log
 	// Warnings are what somebody should look at, one sentence each.
 	Warnings []string `json:"warnings"`
 }
@@ -206,6 +208,15 @@ func (a *Admin) addLive(s *Status) {
 	s.Operations = l.Operations
 	if l.Certificate != nil {
 		s.Certificate = &CertificateStatus{Subject: l.Certificate.Subject.String(), NotAfter: l.Certificate.NotAfter}
+	}
+	if a.trail != nil {
+		x := a.trail.Stats()
+		s.Audit = &x
+		if x.Trouble != "" && x.StopsWrites {
+			s.warn("writes are refused: the audit log %s cannot be written since %s: %s", x.File, x.Since.Format(time.RFC3339), x.Trouble)
+		} else if x.Trouble != "" {
+			s.warn("the audit log %s cannot be written since %s, and %d lines were lost: %s", x.File, x.Since.Format(time.RFC3339), x.Lost, x.Trouble)
+		}
 	}
 	if l.Panics > 0 {
 		s.warn("%d operations ended with an internal error since the start: see the log", l.Panics)

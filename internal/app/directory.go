@@ -54,6 +54,8 @@ type OpenOptions struct {
 	KV kv.DB
 	// Version is what vendorVersion of the root DSE says.
 	Version string
+	// MayWrite is engine.Options.MayWrite.
+	MayWrite func() error
 }
 
 // verifiedPasswords is how many passwords that were right are remembered, as MACs under a key of the process: a few MiB.
@@ -190,6 +192,7 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	lists := engine.Options{
 		Store: d.Store, Overlays: d.overlays, Suffixes: d.Config.Directory.AllSuffixes(),
 		Hashing: d.hashing, Verified: verified, Now: time.Now, Rand: rand.Reader, Log: o.Log,
+		MayWrite: o.MayWrite,
 	}
 	d.Engine = engine.New(lists, settings)
 	ports := &op.Ports{

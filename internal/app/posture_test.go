@@ -155,6 +155,11 @@ max_age = 0
 			write(t, filepath.Join(dir, "b.log"), "", 0o642)
 		}, want: "5 warn log-mode=a.log|7 fail log-mode=b.log"},
 
+		{name: "audit", text: "[audit]\nfile = \"a.log\"\nkey_file = \"a.key\"\nkeep = 29\non_failure = \"continue\"\n", prepare: func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, "a.log"), "", 0o644)
+			write(t, filepath.Join(dir, "a.key"), "", 0o604)
+		}, want: "5 warn log-mode=a.log|6 fail audit-key-mode=a.key|7 warn audit-short|8 warn audit-continues"},
+		{name: "audit off", text: "[audit]\nenabled = false\nkeep = 0\n", want: "5 warn audit-off"},
 		{name: "password in clear", text: "directory.admin_dn = \"cn=a\"\ndirectory.admin_password_file = \"pw\"\n", prepare: func(t *testing.T, dir string) { write(t, filepath.Join(dir, "pw"), "clear\n", 0o600) }, want: "5 fail admin-password"},
 		{name: "password hashed weakly", text: "directory.admin_dn = \"cn=a\"\ndirectory.admin_password_file = \"pw\"\n", prepare: func(t *testing.T, dir string) {
 			write(t, filepath.Join(dir, "pw"), "{SSHA}1Tx5dpr2CKoGOvNt0Hqz+Obhn2hiYWJi\n", 0o604)

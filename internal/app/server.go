@@ -40,6 +40,7 @@ type Server struct {
 	certs  *listen.Certs
 	stats  session.Stats
 	logs   *logs
+	trail  *audit.Trail // nil without
 	begun  time.Time
 	failed chan error
 	cancel context.CancelFunc // of background work
@@ -69,19 +70,22 @@ func Start(c *config.Config, o ServeOptions) (*Server, error) {
 }
 
 func (s *Server) open(c *config.Config) error {
-	d, err := Open(c, OpenOptions{Log: s.logs.log, Version: s.o.Version, OnFatal: s.fatal})
+	d, err := Open(c, OpenOptions{Log: s.logs.log, Version: s.o.Version, OnFatal: s.fatal, MayWrite: s.mayWrite})
 	if err != nil {
 		return err
 	}
 	s.Directory = d
+	if err := s.openTrail(c); err != nil {
+		return errors.Join(err, d.Close())
+	}
 	if s.o.AdminPassword != nil {
 		if err := d.SetAdminPassword(s.o.AdminPassword); err != nil {
-			return errors.Join(err, d.Close())
+			return errors.Join(err, s.closeTrail("the server could not start"), d.Close())
 		}
 	}
 	s.wireControl()
 	if err := s.startListening(c); err != nil {
-		return errors.Join(err, d.Close())
+		return errors.Join(err, s.closeTrail("the server could not start"), d.Close())
 	}
 	return nil
 }
@@ -116,6 +120,7 @@ func (s *Server) startListening(c *config.Config) error {
 	}()
 	if s.certs != nil {
 		told := func(err error) {
+			s.certificateChanged(err)
 			if err != nil {
 				s.Log.Error("the new certificate cannot be used; the old one stays", "error", err)
 				return
@@ -167,7 +172,7 @@ func (s *Server) sessionConfig(c *config.Config) *session.Config {
 	cfg := &session.Config{
 		Handler: s.handler(), Limits: limits, AnonymousUse: c.Security.Anonymous == "read",
 		LimitsFor: s.sessionLimits(c, limits), Logger: s.Log, Stats: &s.stats,
-		OnOpen: s.logs.opened, OnClose: s.logs.closed,
+		OnOpen: s.logs.opened, OnClose: s.logs.closed, OnStartTLS: s.startTLS,
 	}
 	if s.certs != nil {
 		cfg.TLS = s.certs.TLS
@@ -206,6 +211,9 @@ func (s *Server) handler() op.Handler {
 	if s.logs.access != nil {
 		h = s.logs.access.Middleware()(h)
 	}
+	if s.trail != nil {
+		h = s.trail.Middleware()(h)
+	}
 	return h
 }
 
@@ -234,20 +242,26 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // Reload takes over what of the configuration file can change while the server runs, and reopens the logs. When the new
 // file has a mistake nothing changes.
 func (s *Server) Reload() error {
+	taken, err := s.reload()
+	s.reloaded(taken, err)
+	return err
+}
+
+func (s *Server) reload() (taken []string, err error) {
 	next, err := config.Load(s.Config.File(), os.ReadFile)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cfg, err := s.listenConfig(next)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.Directory.Reload(next); err != nil {
-		return err
+		return nil, err
 	}
 	s.listen.Reload(cfg)
 	if err := s.logs.setLevel(next); err != nil {
-		return err
+		return nil, err
 	}
 	taken, later := config.Diff(s.Config, next)
 	if len(later) > 0 {
@@ -260,8 +274,12 @@ func (s *Server) Reload() error {
 		}
 	}
 	errs = append(errs, s.logs.reopen())
+	if s.trail != nil {
+		s.trail.Set(trailPolicy(next))
+		errs = append(errs, s.trail.Reopen())
+	}
 	s.Log.Info("the configuration was reloaded", "changed", taken)
-	return errors.Join(errs...)
+	return taken, errors.Join(errs...)
 }
 
 // Shutdown ends the server in order: no new connections, clients told, operations in progress finished, the store
@@ -269,7 +287,7 @@ func (s *Server) Reload() error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.listen.Shutdown(ctx)
 	s.cancel()
-	return errors.Join(err, s.Directory.Close(), s.logs.close())
+	return errors.Join(err, s.closeTrail(""), s.Directory.Close(), s.logs.close())
 }
 
 // drainTime is how long operations in progress may take once the server has been told to end.
@@ -362,10 +380,7 @@ func openLogs(c *config.Config, o ServeOptions) (*logs, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.close())
 	}
-	l.access = audit.NewAccessLog(l.lines, time.Now, func(attr []byte) bool {
-		d, err := schema.Describe(attr)
-		return err == nil && d.Type != nil && d.Type.Secret
-	})
+	l.access = audit.NewAccessLog(l.lines, time.Now, secretNames(schema))
 	return l, nil
 }
 

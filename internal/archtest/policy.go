@@ -34,7 +34,7 @@ internal/config      <
 internal/scan        < ldap internal/client
 internal/posture     < ldap internal/schema internal/access internal/credential internal/config internal/overlay/* # overlays: it looks at their tables
 internal/app         < *
-internal/cli         < internal/app internal/bench internal/posture internal/scan internal/client internal/config internal/access internal/store internal/dit internal/schema internal/credential ldap ldif
+internal/cli         < internal/app internal/bench internal/posture internal/audit internal/scan internal/client internal/config internal/access internal/store internal/dit internal/schema internal/credential ldap ldif
 cmd/portolan         < internal/cli
 internal/ldaptest    < *
 internal/archtest    <

@@ -15,12 +15,12 @@ import (
 type AccessLog struct {
 	lines *Lines
 	now   func() time.Time
-	// secret says whether values of an attribute must not be shown.
-	secret func(attr []byte) bool
+	// secret are the attributes whose values must not be shown.
+	secret *Names
 }
 
-// NewAccessLog returns a log that writes to lines.
-func NewAccessLog(lines *Lines, now func() time.Time, secret func(attr []byte) bool) *AccessLog {
+// NewAccessLog returns a log that writes to lines and shows no values of secret attributes.
+func NewAccessLog(lines *Lines, now func() time.Time, secret *Names) *AccessLog {
 	return &AccessLog{lines: lines, now: now, secret: secret}
 }
 
@@ -43,6 +43,12 @@ func (a *AccessLog) Opened(c *op.Conn) {
 func (a *AccessLog) Closed(c *op.Conn, reason string) {
 	b := append(appendBegin(nil, a.now(), c), " close reason="...)
 	a.lines.Append(append(appendQuoted(b, reason), '\n'))
+}
+
+// StartTLS logs a StartTLS request, which no handler sees.
+func (a *AccessLog) StartTLS(c *op.Conn, refused error) {
+	b := append(appendBegin(nil, a.now(), c), " starttls result="...)
+	a.lines.Append(append(strconv.AppendInt(b, int64(ldap.CodeOf(refused)), 10), '\n'))
 }
 
 // Middleware logs every operation when it has ended.
@@ -98,7 +104,11 @@ func appendDigits(b []byte, n, width int) []byte {
 func (a *AccessLog) operation(b []byte, req *op.Request, err error, now time.Time) []byte {
 	b = appendBegin(b, now, req.Conn)
 	b = strconv.AppendInt(append(b, " op="...), int64(req.ID), 10)
-	b = a.request(append(b, ' '), req)
+	code := req.Reply.Code
+	if err != nil {
+		code = ldap.CodeOf(err)
+	}
+	b = a.request(append(b, ' '), req, code == ldap.InvalidDNSyntax)
 	for i := range req.Controls {
 		c := &req.Controls[i]
 		if i == 0 {
@@ -113,10 +123,6 @@ func (a *AccessLog) operation(b []byte, req *op.Request, err error, now time.Tim
 	}
 	if req.Identity != nil && !req.Identity.IsAnonymous() {
 		b = appendQuoted(append(b, " who="...), req.Identity.Name.DN)
-	}
-	code := req.Reply.Code
-	if err != nil {
-		code = ldap.CodeOf(err)
 	}
 	b = strconv.AppendInt(append(b, " result="...), int64(code), 10)
 	t := &req.Trace
@@ -145,17 +151,26 @@ func (a *AccessLog) operation(b []byte, req *op.Request, err error, now time.Tim
 	return append(b, '\n')
 }
 
+// name is a name as it may be shown. Where the server found an odd one, what is none may be anything: a password that was
+// typed into the wrong field.
+func (a *AccessLog) name(dn []byte, odd bool) []byte {
+	if odd {
+		return a.secret.showStrictly(dn)
+	}
+	return a.secret.show(dn)
+}
+
 // request appends the operation and what it is about.
-func (a *AccessLog) request(b []byte, req *op.Request) []byte {
+func (a *AccessLog) request(b []byte, req *op.Request, odd bool) []byte {
 	switch m := req.Op.(type) {
 	case *ldap.BindRequest:
-		b = appendQuoted(append(b, "bind dn="...), m.Name)
+		b = appendQuoted(append(b, "bind dn="...), a.name(m.Name, odd))
 		if m.Auth == ldap.AuthSASL {
 			return appendPlain(append(b, " method=sasl mech="...), m.Mechanism)
 		}
 		return append(b, " method=simple"...)
 	case *ldap.SearchRequest:
-		b = appendQuoted(append(b, "search base="...), m.Base)
+		b = appendQuoted(append(b, "search base="...), a.name(m.Base, odd))
 		b = append(append(b, " scope="...), scopeName(m.Scope)...)
 		b = a.appendFilter(append(b, " filter="...), &m.Filter)
 		for i, attr := range m.Attributes {
@@ -168,7 +183,7 @@ func (a *AccessLog) request(b []byte, req *op.Request) []byte {
 		}
 		return b
 	case *ldap.ModifyRequest:
-		b = appendQuoted(append(b, "modify dn="...), m.Object)
+		b = appendQuoted(append(b, "modify dn="...), a.name(m.Object, odd))
 		for i := range m.Changes {
 			if i == 0 {
 				b = append(b, " attrs="...)
@@ -179,18 +194,18 @@ func (a *AccessLog) request(b []byte, req *op.Request) []byte {
 		}
 		return b
 	case *ldap.AddRequest:
-		return appendQuoted(append(b, "add dn="...), m.Entry)
+		return appendQuoted(append(b, "add dn="...), a.name(m.Entry, odd))
 	case *ldap.DelRequest:
-		return appendQuoted(append(b, "delete dn="...), m.Entry)
+		return appendQuoted(append(b, "delete dn="...), a.name(m.Entry, odd))
 	case *ldap.ModifyDNRequest:
-		b = appendQuoted(append(b, "modrdn dn="...), m.Entry)
-		b = appendQuoted(append(b, " newrdn="...), m.NewRDN)
+		b = appendQuoted(append(b, "modrdn dn="...), a.name(m.Entry, odd))
+		b = appendQuoted(append(b, " newrdn="...), a.name(m.NewRDN, odd))
 		if m.HasNewSuperior {
-			b = appendQuoted(append(b, " newsuperior="...), m.NewSuperior)
+			b = appendQuoted(append(b, " newsuperior="...), a.name(m.NewSuperior, odd))
 		}
 		return b
 	case *ldap.CompareRequest:
-		b = appendQuoted(append(b, "compare dn="...), m.Entry)
+		b = appendQuoted(append(b, "compare dn="...), a.name(m.Entry, odd))
 		return appendPlain(append(b, " attr="...), m.Attr)
 	case *ldap.ExtendedRequest:
 		b = appendPlain(append(b, "extended oid="...), m.Name)
@@ -206,7 +221,7 @@ func (a *AccessLog) request(b []byte, req *op.Request) []byte {
 func (a *AccessLog) appendFilter(b []byte, f *ldap.Filter) []byte {
 	shown := f
 	for i := range f.Nodes {
-		if n := &f.Nodes[i]; len(n.Attr) > 0 && a.secret(n.Attr) {
+		if n := &f.Nodes[i]; len(n.Attr) > 0 && a.secret.Has(n.Attr) {
 			if shown == f {
 				shown = &ldap.Filter{Nodes: append([]ldap.FilterNode(nil), f.Nodes...), Subs: append([]ldap.Substring(nil), f.Subs...)}
 			}

@@ -50,7 +50,7 @@ func record(t *testing.T, f func(a *AccessLog)) string {
 		t.Fatal(err)
 	}
 	now := func() time.Time { return time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC) }
-	f(NewAccessLog(lines, now, func(attr []byte) bool { return strings.EqualFold(string(attr), "userPassword") }))
+	f(NewAccessLog(lines, now, NewNames([]string{"userPassword"})))
 	if err := lines.Close(); err != nil || !out.closed {
 		t.Error(err, out.closed)
 	}
@@ -89,6 +89,12 @@ func TestAccessLogLines(t *testing.T) {
 			served(&ldap.BindRequest{Name: []byte("cn=x"), Password: []byte("canary-4")}, func(*op.Request) error {
 				return ldap.Errorf(ldap.InvalidCredentials, "").Because(errors.New("wrong password"))
 			})},
+		{"a bind with a password for a name", begin + `bind dn="(not a name)" method=simple controls=1.2.3! result=34 us=1000` + "\n",
+			served(&ldap.BindRequest{Name: []byte("canary-6")}, func(*op.Request) error { return ldap.Errorf(ldap.InvalidDNSyntax, "") })},
+		{"a name with a secret in it", begin + `delete dn="cn=x+userpassword=withheld,dc=y" controls=1.2.3! result=32 us=1000` + "\n",
+			served(&ldap.DelRequest{Entry: []byte("cn=x+userpassword=canary-7,dc=y")}, func(*op.Request) error { return ldap.Errorf(ldap.NoSuchObject, "") })},
+		{"a StartTLS", "2026-01-31T12:00:00.000000Z conn=7 starttls result=2\n",
+			func(a *AccessLog) { a.StartTLS(&op.Conn{ID: 7}, ldap.Errorf(ldap.ProtocolError, "")) }},
 		{"a name that wants to be a line of its own", begin + `delete dn="cn=x\x0aconn=8 \"y\"" controls=1.2.3! result=0 us=1000` + "\n",
 			served(&ldap.DelRequest{Entry: []byte("cn=x\nconn=8 \"y\"")}, func(*op.Request) error { return nil })},
 		{"a modify", begin + `modify dn="cn=x" attrs=userPassword,cn controls=1.2.3! result=0 us=1000 seq=9` + "\n",
@@ -145,7 +151,7 @@ func BenchmarkAccessLog(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer lines.Close()
-	a := NewAccessLog(lines, time.Now, func([]byte) bool { return false })
+	a := NewAccessLog(lines, time.Now, NewNames([]string{"userPassword", "2.5.4.35"}))
 	filter, err := ldap.ParseFilter("(uid=alice)")
 	if err != nil {
 		b.Fatal(err)
@@ -172,7 +178,7 @@ func BenchmarkLine(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer lines.Close()
-	a := NewAccessLog(lines, time.Now, func([]byte) bool { return false })
+	a := NewAccessLog(lines, time.Now, NewNames([]string{"userPassword", "2.5.4.35"}))
 	req := &op.Request{
 		Conn: &op.Conn{ID: 7}, ID: 3, Start: time.Now(), Identity: op.Anonymous(),
 		Op: &ldap.SearchRequest{Base: []byte("ou=people,dc=example,dc=org"), Scope: ldap.ScopeSub, Filter: ldap.Eq("uid", "alice")},

@@ -13,7 +13,7 @@ const timeLayout = "2006-01-02T15:04:05.000000Z"
 
 // begin appends the first two fields of a line's body. The order matters: readers look for the event behind the time.
 func begin(b []byte, at time.Time, event string) []byte {
-	b = at.UTC().AppendFormat(append(b, `"time":"`...), timeLayout)
+	b = appendTime(append(b, `"time":"`...), at)
 	b = append(b, `","event":"`...)
 	return append(append(b, event...), '"')
 }

@@ -267,7 +267,9 @@ func (s *site) write(trail *Trail, dn string) {
 	}
 }
 
-func person(dn string) *op.Identity { return &op.Identity{Name: dit.Name{DN: dn, Norm: dn}, Method: "simple"} }
+func person(dn string) *op.Identity {
+	return &op.Identity{Name: dit.Name{DN: dn, Norm: dn}, Method: "simple"}
+}
 
 func TestTrailGoesOn(t *testing.T) {
 	s := newSite(t)

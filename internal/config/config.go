@@ -26,6 +26,7 @@ type Config struct {
 	Store     Store        `toml:"store"`
 	Journal   Journal      `toml:"journal"`
 	Log       Log          `toml:"log"`
+	Audit     Audit        `toml:"audit"`
 
 	file     string
 	dir      string

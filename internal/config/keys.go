@@ -202,6 +202,26 @@ func sections() []Section {
 			{Name: "file", Default: `""`, Example: `"/var/log/portolan/access.log"`,
 				Doc: "Where these lines go. Empty is where the log goes."},
 		}},
+		{Table: "audit", Doc: "The audit log: a line for each security event and each write, chained so that `portolan audit verify` finds what was changed. See docs/security.md.", Keys: []Key{
+			{Name: "enabled", Default: `true`, Example: `false`,
+				Doc: "Whether there is an audit log."},
+			{Name: "file", Default: `""`, Example: `"/var/log/portolan/audit.log"`,
+				Doc: "The file that is written to; closed ones stay beside it. Empty is audit/audit.log in data_dir. Its directory is best one of its own."},
+			{Name: "key_file", Default: `""`, Example: `"/etc/portolan/audit.key"`,
+				Doc: "The key of the chain, made at the first start. Empty is audit.key in data_dir. Who has it can forge the log; keep a copy, for without it nothing can be verified."},
+			{Name: "max_bytes", Default: `"64MiB"`, Example: `"256MiB"`, Reload: true,
+				Doc: "A file is closed and the next one begun before it becomes larger."},
+			{Name: "max_age", Default: `"1d"`, Example: `"7d"`, Reload: true,
+				Doc: "A file is closed and the next one begun at this age. 0 is no bound."},
+			{Name: "keep", Default: `90`, Example: `400`, Reload: true,
+				Doc: "How many closed files stay; older ones are removed. 0 is all of them."},
+			{Name: "compress", Default: `true`, Example: `false`, Reload: true,
+				Doc: "Whether closed files are compressed with gzip."},
+			{Name: "on_failure", Default: `"stop-writes"`, Example: `"continue"`, Reload: true,
+				Doc: "What happens while the audit log cannot be written. \"stop-writes\": changes are refused with unwillingToPerform until it can, reads and binds go on. \"continue\": changes go on, and lines may be lost."},
+			{Name: "gather_binds", Default: `true`, Example: `false`, Reload: true,
+				Doc: "Whether repeated successful binds of one identity from one address in one second become one line with their number."},
+		}},
 	}
 }
 

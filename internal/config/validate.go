@@ -339,6 +339,9 @@ func (c *Config) Warnings() []string {
 	if c.Directory.AdminDN != "" && c.Directory.AdminPasswordFile == "" {
 		warn("directory.admin_dn", "admin_dn can bind only with a password in an entry of that name: admin_password_file is not written")
 	}
+	if !c.Audit.Enabled {
+		warn("audit.enabled", "nothing says who changed what: the audit log is off")
+	}
 	if c.Log.Access.File != "" && !c.Log.Access.Enabled {
 		warn("log.access.file", "the access log is off: enabled is false")
 	}

@@ -138,6 +138,9 @@ func (e *Engine) Wire(controls []op.Control, verbs []op.Extended, sasl []op.Mech
 	}
 }
 
+// Verb returns the extended operation with this OID, nil where there is none.
+func (e *Engine) Verb(oid []byte) *op.Extended { return e.extended[string(oid)] }
+
 // Set replaces the settings for the operations that begin from now on.
 func (e *Engine) Set(s *Settings) {
 	e.settings.Store(s)

@@ -193,7 +193,9 @@ type Extended struct {
 	ControlOnly bool
 	// Anonymous may be called before a bind, and in clear text.
 	Anonymous bool
-	Handle    func(ctx context.Context, req *Request, value []byte, hasValue bool, w Writer) error
+	// Writes says that it changes entries: the audit log has a line for every attempt, and not for what it succeeds in alone.
+	Writes bool
+	Handle func(ctx context.Context, req *Request, value []byte, hasValue bool, w Writer) error
 }
 
 // Mechanism is a SASL mechanism.

@@ -47,7 +47,8 @@ func checks() []check {
 		{id: "private-key-mode", keys: keys("tls.key_file"), onHost: true, find: privateKeyModes},
 		{id: "file-mode", keys: keys("tls.cert_file", "tls.key_file", "tls.client_ca_file", "directory.admin_password_file", "schema.files"), onHost: true, find: fileModes},
 		{id: "data-mode", keys: keys("data_dir"), onHost: true, find: dataModes},
-		{id: "log-mode", keys: keys("log.file", "log.access.file"), onHost: true, find: logModes},
+		{id: "log-mode", keys: keys("log.file", "log.access.file", "audit.file"), onHost: true, find: logModes},
+		{id: "audit-key-mode", keys: keys("audit.key_file"), onHost: true, find: auditKeyMode},
 		{id: "runs-as-root", onHost: true, find: runsAsRoot},
 
 		{id: "admin-password", keys: keys("directory.admin_password_file"), onHost: true, find: adminPassword},
@@ -65,11 +66,27 @@ func checks() []check {
 		setting("access-log-off", "log.access.enabled", Warn,
 			func(c *config.Config) string { return when(!c.Log.Access.Enabled, "the access log is off") },
 			"nobody can tell afterwards who asked what, from where, and who failed to log in"),
+		setting("audit-off", "audit.enabled", Warn,
+			func(c *config.Config) string { return when(!c.Audit.Enabled, "the audit log is off") },
+			"nobody can prove afterwards who changed what, and that no line was taken out"),
+		setting("audit-continues", "audit.on_failure", Warn,
+			func(c *config.Config) string {
+				return when(c.Audit.OnFailure == "continue", `on_failure is "continue"`)
+			},
+			"whoever fills the disk, or breaks the log otherwise, changes entries without a line"),
+		setting("audit-short", "audit.keep", Warn,
+			func(c *config.Config) string {
+				return when(c.Audit.Keep > 0 && c.Audit.Keep < auditFloor, fmt.Sprintf("keep is %d", c.Audit.Keep))
+			},
+			"lines of the audit log are gone before anybody may have missed them"),
 		setting("log-level", "log.level", Warn,
 			func(c *config.Config) string { return when(c.Log.Level == "error", `level is "error"`) },
 			"warnings are not logged, those about files that everybody can read and expired certificates among them"),
 	}
 }
+
+// auditFloor is how many closed files of the audit log stay at least; with the default max_age each is a day.
+const auditFloor = 30
 
 // harmless are the keys that no value makes weaker than the default, with the reason.
 func harmless() map[string]string {
@@ -97,6 +114,10 @@ func harmless() map[string]string {
 		"store.entry_cache":           "speed",
 		"store.cache_bytes":           "speed",
 		"log.format":                  "the same lines in another form",
+		"audit.max_bytes":             "where one file ends and the next begins",
+		"audit.max_age":               "as audit.max_bytes",
+		"audit.compress":              "the same lines in another form",
+		"audit.gather_binds":          "what repeats is counted either way",
 
 		"overlay.memberof.nested":       "shows the groups of groups, as group: in access rules does anyhow",
 		"overlay.refint.attributes":     "references that dangle give nobody a right: names of deleted entries are not reused by the store",

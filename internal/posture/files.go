@@ -147,6 +147,7 @@ func dataModes(r *review) {
 func logModes(r *review) {
 	for _, n := range []named{
 		{r.Config.Log.File, "the log", "log.file"}, {r.Config.Log.Access.File, "the access log", "log.access.file"},
+		{r.Config.AuditFile(), "the audit log", "audit.file"},
 	} {
 		if n.path == "" {
 			continue
@@ -163,6 +164,17 @@ func logModes(r *review) {
 			f.Severity, f.Means = Fail, "any of them can take lines out of it"
 		}
 		r.add(r.Config.At(n.key), f)
+	}
+}
+
+func auditKeyMode(r *review) {
+	path := r.Config.AuditKeyFile()
+	if info, ok := r.stat(path); ok && info.Mode().IsRegular() && info.Mode().Perm()&others != 0 {
+		r.add(r.Config.At("audit.key_file"), Finding{
+			Severity: Fail, Subject: path, Key: "audit.key_file", Seen: fmt.Sprintf("%s is open to every user of this host (%s)", path, octal(info)),
+			Means: "whoever reads the key of the audit log can write the log anew, and nothing shows it but an anchor that was kept elsewhere",
+			Run:   "chmod o= " + quoteShell(path),
+		})
 	}
 }
 
