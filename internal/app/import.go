@@ -466,6 +466,7 @@ func (im *importer) seal(b *importBatch) {
 // computed are attributes that the server works out itself: what an import says of them is dropped.
 var computed = map[string]bool{
 	"memberOf": true, "entryDN": true, "subschemaSubentry": true, "hasSubordinates": true, "numSubordinates": true,
+	"pwdFailureTime": true, "pwdLastSuccess": true, "authTimestamp": true,
 	"structuralObjectClass": true, "contextCSN": true, "collectiveAttributeSubentries": true,
 }
 

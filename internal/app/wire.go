@@ -8,7 +8,9 @@ import (
 	"portolan/internal/engine"
 	"portolan/internal/extop"
 	"portolan/internal/op"
+	"portolan/internal/overlay/lastbind"
 	"portolan/internal/overlay/memberof"
+	"portolan/internal/overlay/ppolicy"
 	"portolan/internal/overlay/refint"
 	"portolan/internal/overlay/unique"
 	"portolan/internal/sasl"
@@ -22,13 +24,17 @@ var overlays = []overlay{
 	wired("memberof", memberof.Defaults, memberof.New),
 	wired("refint", refint.Defaults, refint.New),
 	wired("unique", unique.Defaults, unique.New),
+	wired("ppolicy", ppolicy.Defaults, ppolicy.New),
+	wired("lastbind", lastbind.Defaults, lastbind.New), // behind all that may refuse a bind
 }
 
 // controls wrap an operation in this order, the first outermost.
-func controls(c *config.Config, _ *op.Ports) []op.Control {
-	return []op.Control{
+func controls(c *config.Config, p *op.Ports) []op.Control {
+	return append([]op.Control{
+		control.PasswordPolicy(),
+		control.AccountUsability(p),
 		control.Paged(c.Limits.MaxCursors),
-	}
+	}, control.ExpiryNotices()...)
 }
 
 // extended are the extended operations but StartTLS, which is the session's.

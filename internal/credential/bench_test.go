@@ -3,6 +3,7 @@ package credential
 import (
 	"crypto/rand"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -90,4 +91,16 @@ func BenchmarkCacheHitParallel(b *testing.B) {
 			}
 		}
 	})
+}
+
+func BenchmarkStrength(b *testing.B) {
+	var e Estimator
+	words := []string{"alice", "Alice Ångström", "alice@example.org"}
+	for _, password := range []string{"correct horse battery staple", strings.Repeat("a1b2c3d4", 9)} {
+		b.Run(password[:8], func(b *testing.B) {
+			for b.Loop() {
+				e.Score([]byte(password), words)
+			}
+		})
+	}
 }

@@ -180,6 +180,7 @@ func (e *Engine) forPrepare(req *op.Request, set *Settings, m *ldap.ModifyReques
 	target := &access.Target{Entry: entry, Name: name, Large: view}
 	for i := range m.Changes {
 		if err := mayModify(view.Schema(), rights, target, &m.Changes[i]); err != nil && isPassword(view.Schema(), m.Changes[i].Attribute.Type) {
+			req.SetPolicyError(op.PasswordModNotAllowed) // draft-behera-ldap-password-policy section 8.2.3
 			return nil, err
 		}
 	}

@@ -33,6 +33,8 @@ type PolicyReply struct {
 	// Expires is the time left until the password expires, or negative; Grace the number of grace logins left, or -1.
 	Expires time.Duration
 	Grace   int
+	// Notices wants clients told that do not ask (draft-vchu-ldap-pwd-policy).
+	Notices bool
 }
 
 // SetPolicyError notes what the password policy has against the operation.

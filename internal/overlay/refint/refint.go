@@ -24,7 +24,7 @@ type Options struct {
 // Defaults are the options of a configuration that says nothing.
 func Defaults() Options {
 	return Options{
-		Attributes: []string{"member", "uniqueMember", "owner", "manager", "seeAlso", "roleOccupant", "secretary"},
+		Attributes: []string{"member", "uniqueMember", "owner", "manager", "seeAlso", "roleOccupant", "secretary", "pwdPolicySubentry"},
 		Nothing:    "cn=nobody",
 	}
 }
