@@ -56,6 +56,9 @@ type OpenOptions struct {
 	Version string
 	// MayWrite is engine.Options.MayWrite.
 	MayWrite func() error
+	// Now is the clock and Wait what lets an answer wait; nil are those of the machine. Tests have their own.
+	Now  func() time.Time
+	Wait func(ctx context.Context, d time.Duration) error
 }
 
 // verifiedPasswords is how many passwords that were right are remembered, as MACs under a key of the process: a few MiB.
@@ -88,6 +91,9 @@ func LoadSchema(c *config.Config) (*schema.Schema, error) {
 func Open(c *config.Config, o OpenOptions) (*Directory, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	d := &Directory{Config: c, Log: o.Log}
 	var err error
@@ -141,8 +147,8 @@ func (d *Directory) storeOptions(o OpenOptions, space func() (uint64, error)) st
 	return store.Options{
 		Schema: d.Schema, Suffixes: c.Directory.AllSuffixes(), Indexes: indexes(c, d.Schema, d.overlays),
 		CacheBytes: c.Store.EntryCache, Logger: o.Log,
-		Journal:   store.Retention{MaxAge: c.Journal.MaxAge, MaxBytes: c.Journal.MaxBytes},
-		FreeSpace: space, MinFree: uint64(c.Limits.MinFreeBytes), ReadOnly: o.ReadOnly,
+		Journal: store.Retention{MaxAge: c.Journal.MaxAge, MaxBytes: c.Journal.MaxBytes},
+		Now:     o.Now, FreeSpace: space, MinFree: uint64(c.Limits.MinFreeBytes), ReadOnly: o.ReadOnly,
 	}
 }
 
@@ -185,13 +191,13 @@ func engineLogger(log *slog.Logger) func(level, msg string) {
 
 func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	d.hashing = credential.NewPool(credential.PoolConfig{Workers: d.Config.Password.Workers})
-	verified, err := credential.NewCache(credential.CacheConfig{Size: verifiedPasswords, TTL: credential.DefaultCacheTTL, Now: time.Now, Rand: rand.Reader})
+	verified, err := credential.NewCache(credential.CacheConfig{Size: verifiedPasswords, TTL: credential.DefaultCacheTTL, Now: o.Now, Rand: rand.Reader})
 	if err != nil {
 		return err
 	}
 	lists := engine.Options{
 		Store: d.Store, Overlays: d.overlays, Suffixes: d.Config.Directory.AllSuffixes(),
-		Hashing: d.hashing, Verified: verified, Now: time.Now, Rand: rand.Reader, Log: o.Log,
+		Hashing: d.hashing, Verified: verified, Now: o.Now, Wait: o.Wait, Rand: rand.Reader, Log: o.Log,
 		MayWrite: o.MayWrite,
 	}
 	d.Engine = engine.New(lists, settings)

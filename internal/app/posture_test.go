@@ -101,6 +101,13 @@ max_age = 0
 		{name: "anonymous reads what users do", text: "[security]\nanonymous = \"read\"\n", want: "5 fail anonymous"},
 		{name: "anonymous reads what rules say", text: "[security]\nanonymous = \"read\"\nbuiltin_access = false\n", want: "5 warn anonymous|6 warn builtin-access"},
 
+		{name: "passwords without a limit on guesses", text: "[overlay.ppolicy.policy]\nlockout = false\nmin_length = 6\nmin_strength = 0\n",
+			want: "5 warn password-policy=lockout|6 warn password-policy=min_length|7 warn password-policy=min_strength"},
+		{name: "locks that last", text: "[overlay.ppolicy.policy]\nlockout_duration = 0\nmax_failure = 500\ncheck_quality = 0\n",
+			want: "5 warn password-policy=lockout_duration|6 warn password-policy=max_failure|7 warn password-policy=check_quality"},
+		{name: "delays instead of a lock", text: "[overlay.ppolicy.policy]\nlockout = false\nmin_delay = \"1s\"\nmax_delay = \"1m\"\n"},
+		{name: "locks that are told", text: "[overlay.ppolicy]\ndisclose_lockout = true\n", want: "5 warn lockout-disclosed"},
+
 		{name: "rule for everybody, nobody but users to be", text: rule + "allow = \"read\"\nwho = \"*\"\n"},
 		{name: "rule for anonymous, not in force", text: rule + "allow = \"read\"\nwho = [\"anonymous\", \"users\"]\n", want: "7 warn access-anonymous=r"},
 		{name: "rule for everybody", text: rule + "allow = \"read\"\nwho = [\"*\", \"self\"]\n[security]\nanonymous = \"read\"\n", want: "7 fail access-anonymous=r|9 fail anonymous"},

@@ -32,6 +32,9 @@ func Parse(name string, text []byte) (*Config, error) {
 	d := newDecoder(c.dir, &errs)
 	d.table(root, reflect.ValueOf(c).Elem(), "")
 	c.places = d.places
+	for _, o := range c.overlays {
+		c.place("overlay."+o.name, o.node)
+	}
 	if !broken {
 		v := validator{c: c, errs: &errs, bad: d.bad}
 		v.all()
@@ -113,6 +116,18 @@ func (c *Config) takeOverlays(root *node, errs *errorSet) {
 			continue
 		}
 		c.overlays = append(c.overlays, rawOverlay{name, n})
+	}
+}
+
+// place notes where the keys of an overlay's table are; what is in lists of tables has no path.
+func (c *Config) place(path string, n *node) {
+	c.places[path] = n.keyAt
+	for _, k := range n.keys {
+		if sub := n.table[k]; sub.kind == kindTable {
+			c.place(path+"."+k, sub)
+		} else {
+			c.places[path+"."+k] = sub.keyAt
+		}
 	}
 }
 

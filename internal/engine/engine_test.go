@@ -104,18 +104,18 @@ func TestOrdinaryDay(t *testing.T) {
 		t.Errorf("the stored password is %q", e.GetAttributeValue("userPassword"))
 	}
 	mod := goldap.NewModifyRequest("uid=alice,ou=people,dc=example,dc=org", nil)
-	mod.Replace("userPassword", []string{"changed"})
+	mod.Replace("userPassword", []string{"changed-by-her"})
 	if err := alice.Modify(mod); err != nil {
 		t.Fatal(err)
 	}
 	if err := dial(t, s, "", "").Bind("uid=alice,ou=people,dc=example,dc=org", "alice-secret"); !goldap.IsErrorWithCode(err, 49) {
 		t.Errorf("the old password: %v", err)
 	}
-	dial(t, s, "uid=alice,ou=people,dc=example,dc=org", "changed")
+	dial(t, s, "uid=alice,ou=people,dc=example,dc=org", "changed-by-her")
 	if _, err := alice.PasswordModify(goldap.NewPasswordModifyRequest("", "wrong", "x")); !goldap.IsErrorWithCode(err, 53) {
 		t.Errorf("password modify with a wrong old password: %v", err)
 	}
-	made, err := alice.PasswordModify(goldap.NewPasswordModifyRequest("", "changed", ""))
+	made, err := alice.PasswordModify(goldap.NewPasswordModifyRequest("", "changed-by-her", ""))
 	if err != nil {
 		t.Fatal(err)
 	}

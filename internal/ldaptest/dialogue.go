@@ -117,6 +117,17 @@ func (d *dialogue) step(s *step) error {
 	case "uncork":
 		c.held = false
 		return c.send(nil)
+	case "advance":
+		by, err := time.ParseDuration(s.rest)
+		d.s.clock.Advance(by)
+		return err
+	case "waited":
+		by, err := time.ParseDuration(s.rest)
+		if had := d.s.clock.Waited(); err == nil && had != by {
+			d.t.Errorf("%s:%d: answers have waited %v, not %v", d.name, s.line, had, by)
+		}
+		d.s.clock.waits.Store(0)
+		return err
 	case "release":
 		d.s.hold.release()
 		return nil

@@ -409,6 +409,19 @@ func (d *dialogue) controls(want []expectLine, have []ldap.Control) []string {
 }
 
 func (d *dialogue) controlValue(name string, words []word, c ldap.Control) string {
+	switch name {
+	case "ppolicy":
+		got, err := policyWords(c.Value)
+		return d.policyValue(words, got, err)
+	case "usability":
+		got, err := usableWords(c.Value)
+		return d.policyValue(words, got, err)
+	case "expired", "expiring":
+		if len(words) != 1 || !d.matches(words[0].text, c.Value) {
+			return fmt.Sprintf("the control says %q", c.Value)
+		}
+		return ""
+	}
 	if name != "paged" {
 		if len(words) == 0 {
 			if c.HasValue {

@@ -340,6 +340,11 @@ var controlNames = map[string]string{
 	"postread":    "1.3.6.1.1.13.2",
 	"permissive":  "1.2.840.113556.1.4.1413",
 	"treedelete":  "1.2.840.113556.1.4.805",
+	"ppolicy":     "1.3.6.1.4.1.42.2.27.8.5.1",
+	"usability":   "1.3.6.1.4.1.42.2.27.9.5.8",
+	"expired":     "2.16.840.1.113730.3.4.4",
+	"expiring":    "2.16.840.1.113730.3.4.5",
+	"relax":       "1.3.6.1.4.1.4203.666.5.12",
 }
 
 // control reads a control: "!" for critical, an OID or a name, and behind a colon the value, in the notation of octets or

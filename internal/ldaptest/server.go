@@ -16,6 +16,7 @@ import (
 
 	"portolan/internal/app"
 	"portolan/internal/config"
+	"portolan/internal/kv"
 	"portolan/internal/kv/memkv"
 	"portolan/internal/op"
 	"portolan/internal/session"
@@ -40,6 +41,7 @@ type Server struct {
 	// Handler is what sessions call; a test may wrap it before the first connection.
 	Handler op.Handler
 
+	clock    Clock
 	options  Options
 	sessions sync.WaitGroup
 	next     atomic.Uint64
@@ -56,7 +58,12 @@ type Options struct {
 	TLS *tls.Config
 	// Afar makes the server take its clients for others than this host's.
 	Afar bool
+	// KV is the storage; nil is a new one in memory.
+	KV kv.DB
 }
+
+// Clock returns the server's clock.
+func (s *Server) Clock() *Clock { return &s.clock }
 
 // Start runs a server until the end of the test.
 func Start(t testing.TB, o Options) *Server {
@@ -66,14 +73,20 @@ func Start(t testing.TB, o Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := app.Open(c, app.OpenOptions{KV: memkv.New(store.Merger()), Version: "test"})
+	s := &Server{hold: newHolder()}
+	db := o.KV
+	if db == nil {
+		db = memkv.New(store.Merger())
+	}
+	d, err := app.Open(c, app.OpenOptions{KV: db, Version: "test", Now: s.clock.Now, Wait: s.clock.Wait})
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Directory = d
 	if err := d.SetAdminPassword([]byte(AdminPassword)); err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Directory: d, options: o, hold: newHolder()}
+	s.options = o
 	s.Handler = s.hold.wrap(causes(t, d.Engine))
 	s.Load(t, o.LDIF)
 	var listeners []net.Listener

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"portolan/internal/ldaptest"
+	"portolan/internal/op"
 	"portolan/ldap"
 )
 
@@ -86,6 +87,17 @@ func perform(t *testing.T, s *ldaptest.Server, words []string) []string {
 		m = &ldap.ModifyDNRequest{Entry: []byte(words[1]), NewRDN: []byte(words[2]), DeleteOldRDN: true}
 	case "delete":
 		m = &ldap.DelRequest{Entry: []byte(words[1])}
+	case "bind":
+		return bind(s, words[1], words[2])
+	case "set": // as the entry itself: set WHO ENTRY ATTRIBUTE=VALUE
+		name, value, _ := strings.Cut(words[3], "=")
+		err := s.As(words[1], &ldap.ModifyRequest{Object: []byte(words[2]), Changes: []ldap.Mod{{
+			Op: ldap.ModReplace, Attribute: ldap.Attribute{Type: []byte(name), Values: [][]byte{[]byte(value)}},
+		}}})
+		if err != nil {
+			return []string{"! " + ldap.CodeOf(err).String()}
+		}
+		return nil
 	case "add":
 		add := &ldap.AddRequest{Entry: []byte(words[1]), Attributes: []ldap.Attribute{{Type: []byte("objectClass"), Values: [][]byte{[]byte(words[2])}}}}
 		for _, pair := range words[3:] {
@@ -100,6 +112,18 @@ func perform(t *testing.T, s *ldaptest.Server, words []string) []string {
 		return []string{"! " + ldap.CodeOf(err).String()}
 	}
 	return nil
+}
+
+// bind binds on a connection of its own.
+func bind(s *ldaptest.Server, name, password string) []string {
+	req := &op.Request{
+		Conn: &op.Conn{Transport: op.Unix, Loopback: true}, ID: 1,
+		Op: &ldap.BindRequest{Version: 3, Name: []byte(name), Password: []byte(password)},
+	}
+	if err := s.Engine.Serve(context.Background(), req, nil); err != nil {
+		return []string{"! " + ldap.CodeOf(err).String()}
+	}
+	return []string{"> bound"}
 }
 
 // search returns the values of an attribute over all entries found, or their names where they have none.
