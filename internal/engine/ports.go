@@ -137,6 +137,9 @@ func (e *Engine) Open(p *op.Ports) (stop func(), err error) {
 		}
 	}
 	for i := range e.o.Overlays {
+		if observe := e.o.Overlays[i].Observe; observe != nil {
+			directory{e}.Observe(observe)
+		}
 		begin := e.o.Overlays[i].Open
 		if begin == nil {
 			continue
