@@ -89,10 +89,10 @@ sudo_rules() {
 	is "$(runuser -u erin -- sudo -n /usr/bin/id -u)" 0 "sudo by a group"
 	refused "another command" runuser -u erin -- sudo -n /usr/bin/whoami
 	refused "somebody without a rule" runuser -u alice -- sudo -n /usr/bin/id -u
-	refused "without a password" runuser -u heidi -- sudo -n /usr/bin/whoami
-	is "$(runuser -u heidi -- sudo -k -S -p '' /usr/bin/whoami <<<"$(password heidi)" 2>/dev/null)" root "sudo with a password"
-	refused "sudo with a wrong password" runuser -u heidi -- sudo -k -S -p '' /usr/bin/whoami <<<wrong
-	grep -q /usr/bin/whoami <<<"$(sudo -l -U heidi)" || { echo "sudo -l does not list heidi's rule"; exit 1; }
+	refused "without a password" runuser -u ivan -- sudo -n /usr/bin/whoami
+	is "$(runuser -u ivan -- sudo -k -S -p '' /usr/bin/whoami <<<"$(password ivan)" 2>/dev/null)" root "sudo with a password"
+	refused "sudo with a wrong password" runuser -u ivan -- sudo -k -S -p '' /usr/bin/whoami <<<wrong
+	grep -q /usr/bin/whoami <<<"$(sudo -l -U ivan)" || { echo "sudo -l does not list ivan's rule"; exit 1; }
 }
 
 # own_server RECIPE makes this script another server, for recipes that have something to say about /etc/portolan/portolan.toml.
