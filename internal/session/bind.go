@@ -41,6 +41,7 @@ func (s *Session) bind(t *task, q *ldap.BindRequest, frame []byte, malformed *ld
 		s.mech = string(q.Mechanism)
 	default:
 		s.conn.SetIdentity(nil)
+		s.limit()
 	}
 
 	err = nil
@@ -68,8 +69,13 @@ func (s *Session) bound() {
 	if !id.IsAnonymous() {
 		s.greeted = true
 	}
+	s.limit()
+}
+
+// limit takes the limits of the identity that the connection has now.
+func (s *Session) limit() {
 	if s.cfg.LimitsFor != nil {
-		s.lim = s.cfg.LimitsFor(id).withDefaults()
+		s.lim = s.cfg.LimitsFor(s.conn.Identity()).withDefaults()
 	}
 }
 

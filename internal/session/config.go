@@ -84,7 +84,8 @@ type Config struct {
 	// Handler serves the operations. Required. Unbind, abandon and StartTLS do not reach it.
 	Handler op.Handler
 	Limits  Limits
-	// LimitsFor, where set, gives the limits that apply after a bind. Timeouts but IdleTimeout stay as they were.
+	// LimitsFor, where set, gives the limits of an identity: of the anonymous one at first and after a bind that failed, of the
+	// one that was bound after one that succeeded. Timeouts but IdleTimeout stay as they were.
 	LimitsFor func(id *op.Identity) Limits
 	// AnonymousUse says that clients may work without ever binding; see Limits.BindTimeout.
 	AnonymousUse bool

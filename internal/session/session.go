@@ -107,6 +107,7 @@ func New(nc net.Conn, conn *op.Conn, cfg *Config, opt Options) *Session {
 		s.raw = rawConn(nc)
 		s.rawRead = s.readable
 	}
+	s.limit()
 	conn.Session = s
 	s.refs.Store(1)
 	return s

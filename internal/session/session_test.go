@@ -202,6 +202,22 @@ func TestPDULimits(t *testing.T) {
 		c.send(bind(1, "cn=a", "secret"), frame(2, 2000), bind(3, "cn=small", "secret"), frame(4, 1500), frame(5, 1501))
 		c.expect("1 bind 0", "2 done 0 cn=a", "3 bind 0", "4 done 0 cn=small", noticeProtocol, gone)
 	})
+	t.Run("the limits of nobody, before a bind and after one that failed", func(t *testing.T) {
+		cfg := *cfg
+		cfg.LimitsFor = func(id *op.Identity) Limits {
+			l := cfg.Limits
+			if id.IsAnonymous() {
+				l.MaxPDUUnauthenticated = 700
+			}
+			return l
+		}
+		c := connect(t, &cfg)
+		c.send(frame(1, 700), frame(2, 701))
+		c.expect("1 done 0", noticeProtocol, gone)
+		c = connect(t, &cfg)
+		c.send(bind(1, "cn=a", "secret"), frame(2, 2000), bind(3, "cn=a", "wrong"), frame(4, 701))
+		c.expect("1 bind 0", "2 done 0 cn=a", "3 bind 49 no", noticeProtocol, gone)
+	})
 	t.Run("what was not read does not reset the connection", func(t *testing.T) {
 		c := connect(t, cfg)
 		c.send([]byte{0x30, 0x84, 0x7f, 0, 0, 0}, make([]byte, 10*inputSize))
