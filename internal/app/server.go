@@ -36,6 +36,7 @@ type ServeOptions struct {
 type Server struct {
 	*Directory
 	o      ServeOptions
+	taken  *config.Config // the last that was taken over; Directory has that of the start
 	listen *listen.Server
 	certs  *listen.Certs
 	stats  session.Stats
@@ -54,7 +55,7 @@ func Start(c *config.Config, o ServeOptions) (*Server, error) {
 	if o.Stderr == nil {
 		o.Stderr = os.Stderr
 	}
-	s := &Server{o: o, begun: time.Now(), failed: make(chan error, 1)}
+	s := &Server{o: o, taken: c, begun: time.Now(), failed: make(chan error, 1)}
 	var err error
 	if s.certs, err = loadCerts(c); err != nil {
 		return nil, err
@@ -263,8 +264,9 @@ func (s *Server) reload() (taken []string, err error) {
 	if err := s.logs.setLevel(next); err != nil {
 		return nil, err
 	}
-	taken, later := config.Diff(s.Config, next)
-	if len(later) > 0 {
+	taken, _ := config.Diff(s.taken, next)
+	s.taken = next
+	if _, later := config.Diff(s.Config, next); len(later) > 0 {
 		s.Log.Warn("some changes of the configuration need a restart", "keys", later)
 	}
 	var errs []error
