@@ -20,9 +20,9 @@ import (
 type Verbs interface {
 	// Status returns the health of the directory.
 	Status(ctx context.Context) (*Status, error)
-	// Indexes lists the indexes.
-	Indexes(ctx context.Context) ([]Index, error)
-	// BuildIndex makes a configured index anew, or for the first time, and returns when it is ready.
+	// Indexes lists the indexes; with count it reads them to say what they hold.
+	Indexes(ctx context.Context, count bool) ([]Index, error)
+	// BuildIndex makes a configured index anew, or for the first time, and returns when it is ready and verified.
 	BuildIndex(ctx context.Context, name IndexName, progress Progress) (*Index, error)
 	// DropIndex drops an index that is not configured any more.
 	DropIndex(ctx context.Context, name IndexName) error
@@ -139,12 +139,12 @@ func (f *offline) Status(ctx context.Context) (*Status, error) {
 	return a.Status(ctx)
 }
 
-func (f *offline) Indexes(ctx context.Context) ([]Index, error) {
+func (f *offline) Indexes(ctx context.Context, count bool) ([]Index, error) {
 	a, err := f.open(false)
 	if err != nil {
 		return nil, err
 	}
-	return a.Indexes(ctx)
+	return a.Indexes(ctx, count)
 }
 
 func (f *offline) BuildIndex(ctx context.Context, name IndexName, progress Progress) (*Index, error) {

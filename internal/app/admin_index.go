@@ -28,14 +28,36 @@ type Index struct {
 	Total int `json:"total,omitempty"`
 	// Origin says who asks for the index: "built in", "overlay NAME" or "configuration".
 	Origin string `json:"origin"`
+	// Size is what the index holds; nil where nobody counted.
+	Size *IndexSize `json:"size,omitempty"`
+}
+
+// IndexSize is what an index holds.
+type IndexSize struct {
+	// Keys are its distinct keys: values of an equality or ordering index, pieces of three octets of a substring index.
+	Keys int64 `json:"keys"`
+	// Postings are the entries under all keys, Octets what it takes before compression.
+	Postings int64 `json:"postings"`
+	Octets   int64 `json:"octets"`
 }
 
 // Indexes implements Verbs. An index belongs to the configuration: what the list has is what the store was opened with.
-func (a *Admin) Indexes(context.Context) ([]Index, error) {
+// Counting reads them whole.
+func (a *Admin) Indexes(ctx context.Context, count bool) ([]Index, error) {
 	infos := a.d.Store.Indexes()
+	var sizes map[store.IndexSpec]store.IndexSize
+	if count {
+		var err error
+		if sizes, err = a.d.Store.MeasureIndexes(ctx); err != nil {
+			return nil, err
+		}
+	}
 	out := make([]Index, len(infos))
 	for i, info := range infos {
 		out[i] = a.index(info)
+		if size, there := sizes[info.Spec]; there {
+			out[i].Size = &IndexSize{Keys: size.Keys, Postings: size.Postings, Octets: size.Octets}
+		}
 	}
 	return out, nil
 }
@@ -102,7 +124,7 @@ func (a *Admin) kept() []store.IndexSpec {
 const indexPause = 50 * time.Millisecond
 
 // BuildIndex implements Verbs. The index must be configured, also in the file of a server that was not restarted since.
-// Other indexes stay as they are.
+// Other indexes stay as they are. When it is ready it is verified against the entries.
 //
 // While an index is made anew it answers nothing. Those that the server itself relies on, for group membership and logins,
 // are therefore not made anew while it runs.
@@ -134,7 +156,34 @@ func (a *Admin) BuildIndex(ctx context.Context, name IndexName, progress Progres
 	if err != nil {
 		return nil, err
 	}
-	return a.waitIndex(ctx, t, spec.Kind, progress)
+	x, err := a.waitIndex(ctx, t, spec.Kind, progress)
+	if err != nil {
+		return nil, err
+	}
+	return x, a.verifyIndex(ctx, spec, x)
+}
+
+// verifyIndex compares an index that was just built with the entries and sets its size.
+func (a *Admin) verifyIndex(ctx context.Context, spec store.IndexSpec, x *Index) error {
+	var example string
+	stats, err := a.d.Store.CheckIndex(ctx, spec, func(f store.Finding) {
+		if example == "" {
+			example = f.What
+		}
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("the index was built and could not be verified: %w", err)
+	case stats.Findings > 0:
+		return fmt.Errorf("the index was built and is not what the entries give, in %d places, such as: %s; run \"portolan check\"", stats.Findings, example)
+	}
+	sizes, err := a.d.Store.MeasureIndexes(ctx)
+	if err != nil {
+		return fmt.Errorf("the index was built and verified, but not counted: %w", err)
+	}
+	size := sizes[spec]
+	x.Size = &IndexSize{Keys: size.Keys, Postings: size.Postings, Octets: size.Octets}
+	return nil
 }
 
 // waitIndex returns when an index is ready.

@@ -163,7 +163,9 @@ type done struct{}
 func (a *Admin) controlVerbs() []op.Extended {
 	return []op.Extended{
 		served(numberStatus, "status", func(ctx context.Context, _ done, _ *output) (*Status, error) { return a.Status(ctx) }),
-		served(numberIndexes, "index list", func(ctx context.Context, _ done, _ *output) ([]Index, error) { return a.Indexes(ctx) }),
+		served(numberIndexes, "index list", func(ctx context.Context, args indexesArgs, _ *output) ([]Index, error) {
+			return a.Indexes(ctx, args.Count)
+		}),
 		served(numberBuildIndex, "index build", func(ctx context.Context, name IndexName, o *output) (*Index, error) {
 			return a.BuildIndex(ctx, name, o.progress)
 		}),
@@ -187,6 +189,10 @@ func (a *Admin) controlVerbs() []op.Extended {
 		}),
 		served(numberAudit, "audit anchor", func(ctx context.Context, _ done, _ *output) (*AuditState, error) { return a.AuditState(ctx) }),
 	}
+}
+
+type indexesArgs struct {
+	Count bool `json:"count"`
 }
 
 type backupArgs struct {
@@ -261,8 +267,8 @@ func (r *remote) Status(ctx context.Context) (*Status, error) {
 	return ask[*Status](ctx, r, numberStatus, done{}, output{})
 }
 
-func (r *remote) Indexes(ctx context.Context) ([]Index, error) {
-	return ask[[]Index](ctx, r, numberIndexes, done{}, output{})
+func (r *remote) Indexes(ctx context.Context, count bool) ([]Index, error) {
+	return ask[[]Index](ctx, r, numberIndexes, indexesArgs{count}, output{})
 }
 
 func (r *remote) BuildIndex(ctx context.Context, name IndexName, progress Progress) (*Index, error) {

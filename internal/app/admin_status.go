@@ -163,7 +163,7 @@ func (a *Admin) Status(ctx context.Context) (*Status, error) {
 	if err := a.addJournal(s); err != nil {
 		return nil, err
 	}
-	all, err := a.Indexes(ctx)
+	all, err := a.Indexes(ctx, false)
 	if err != nil {
 		return nil, err
 	}

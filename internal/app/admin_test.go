@@ -478,13 +478,18 @@ func TestAdminPasswordDN(t *testing.T) {
 
 func TestIndexes(t *testing.T) {
 	bothWays(t, func(t *testing.T, s *site, running bool) {
+		counts := make(map[string]IndexSize)
 		find := func(v Verbs, attribute string) string {
-			list, err := v.Indexes(t.Context())
+			list, err := v.Indexes(t.Context(), true)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, x := range list {
 				if x.Attribute == attribute && x.Kind == "equality" {
+					if x.Size == nil {
+						t.Fatalf("%s was not counted", attribute)
+					}
+					counts[attribute] = *x.Size
 					return x.State + " " + x.Origin
 				}
 			}
@@ -503,6 +508,10 @@ func TestIndexes(t *testing.T) {
 			}
 			if got := find(v, "description"); got != "none" {
 				t.Errorf("description: %s", got)
+			}
+			quick, err := v.Indexes(t.Context(), false)
+			if err != nil || len(quick) == 0 || quick[0].Size != nil {
+				t.Errorf("without counting: %+v, %v", quick, err)
 			}
 		})
 		s.with(running, func(v Verbs) {
@@ -529,6 +538,10 @@ func TestIndexes(t *testing.T) {
 				}
 				if got := find(v, "description"); got != "ready configuration" {
 					t.Errorf("description: %s", got)
+				}
+				// One entry has many descriptions.
+				if got := counts["description"]; got.Keys != values || got.Postings != values || *x.Size != got {
+					t.Errorf("description: %+v, built with %+v", got, *x.Size)
 				}
 				refused(v, "remove it from index.equality", v.DropIndex(t.Context(), description))
 			})

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strconv"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -23,18 +24,21 @@ func newIndex(p *program) *cobra.Command {
 }
 
 func newIndexList(p *program) *cobra.Command {
-	var asJSON bool
+	var asJSON, quick bool
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "List the indexes and their state",
-		Args:  cobra.NoArgs,
+		Short: "List the indexes, their state and what they hold",
+		Long: "List shows for each index whether it is ready, how many keys it has (values, or for substring pieces of three octets), " +
+			"and how many postings: entries under each key, added up. Counting reads the indexes, which takes a while with millions of entries; " +
+			"--quick leaves it out.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := p.loadConfig()
 			if err != nil {
 				return err
 			}
 			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error {
-				list, err := v.Indexes(cmd.Context())
+				list, err := v.Indexes(cmd.Context(), !quick)
 				if err != nil {
 					return err
 				}
@@ -42,19 +46,24 @@ func newIndexList(p *program) *cobra.Command {
 					return p.printJSON(list)
 				}
 				w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(w, "ATTRIBUTE\tKIND\tSTATE\tASKED FOR BY") // the error comes with Flush
+				fmt.Fprintln(w, "ATTRIBUTE\tKIND\tSTATE\tKEYS\tPOSTINGS\tASKED FOR BY") // the error comes with Flush
 				for _, x := range list {
 					state := x.State
 					if x.Total > 0 {
 						state = fmt.Sprintf("%s (%d of about %d entries)", state, x.Done, x.Total)
 					}
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", x.Attribute, x.Kind, state, x.Origin)
+					keys, entries := "-", "-"
+					if x.Size != nil {
+						keys, entries = strconv.FormatInt(x.Size.Keys, 10), strconv.FormatInt(x.Size.Postings, 10)
+					}
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Attribute, x.Kind, state, keys, entries, x.Origin)
 				}
 				return w.Flush()
 			})
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&quick, "quick", false, "do not count keys and postings")
 	return c
 }
 
@@ -64,7 +73,7 @@ func newIndexBuild(p *program) *cobra.Command {
 		Use:   "build ATTRIBUTE",
 		Short: "Build a configured index, or make it anew",
 		Long: "Build builds an index that [index] of the configuration file names and the running server does not have yet, or makes " +
-			"one anew, and waits until it is ready. Until then searches do without it. Indexes that the server itself relies on, " +
+			"one anew, waits until it is ready, and verifies it against the entries. Until then searches do without it. Indexes that the server itself relies on, " +
 			"for group membership and logins, are made anew only while it is stopped.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -79,7 +88,8 @@ func newIndexBuild(p *program) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				_, err = fmt.Fprintf(p.stdout, "The %s index on %s is ready.\n", x.Kind, x.Attribute)
+				_, err = fmt.Fprintf(p.stdout, "The %s index on %s is ready and verified: %d keys, %d postings.\n",
+					x.Kind, x.Attribute, x.Size.Keys, x.Size.Postings)
 				return err
 			})
 		},

@@ -47,7 +47,7 @@ func (s *Store) Check(ctx context.Context, report func(Finding)) (CheckStats, er
 			return c.stats, err
 		}
 	}
-	return c.stats, s.checkIndexes(ctx, r, v.gen, c.report, &c.stats)
+	return c.stats, s.checkIndexes(ctx, r, v.gen, nil, c.report, &c.stats)
 }
 
 type checker struct {

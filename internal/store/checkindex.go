@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"strconv"
@@ -16,24 +17,32 @@ const (
 	checkMemory = 64 << 20
 	// maxIndexFindings is how many findings about one posting are reported one by one.
 	maxIndexFindings = 10
-
-	adviceIndex = "drop the index and ask for it again: take it out of the configuration, start, put it back, start"
 )
 
+// advice says what to do about a defect of the index.
+func (x *index) advice() string {
+	return "make the index anew: portolan index build " + x.spec.Attribute + " --kind " + x.kind.String()
+}
+
 // checkIndexes compares the indexes with what the entries give: it makes all postings anew, sorts them and goes through
-// them and the stored ones side by side.
-func (s *Store) checkIndexes(ctx context.Context, r kv.Reader, g *generation, report func(Finding), st *CheckStats) (err error) {
+// them and the stored ones side by side. only, where not nil, is the one index that is looked at.
+func (s *Store) checkIndexes(ctx context.Context, r kv.Reader, g *generation, only *index, report func(Finding), st *CheckStats) (err error) {
 	states, err := readIndexStates(r)
 	if err != nil {
 		return err
 	}
-	c := &indexCheck{ctx: ctx, r: r, g: g, report: report, stats: st, byID: make(map[uint32]*index)}
+	c := &indexCheck{ctx: ctx, r: r, g: g, report: report, stats: st, byID: make(map[uint32]*index),
+		from: []byte{spaceIndex}, to: []byte{spaceIndex + 1}}
+	if only != nil {
+		c.from = binary.BigEndian.AppendUint32(c.from, only.id)
+		c.to = binary.BigEndian.AppendUint32([]byte{spaceIndex}, only.id+1)
+	}
 	for _, state := range states {
 		c.byID[state.id] = nil
 	}
 	for _, x := range g.indexes.list {
 		// What an index lacks that is being built is no defect, and what it has of others cannot be told from defects.
-		if states[string(indexStateKey(nil, x))].state == IndexReady {
+		if states[string(indexStateKey(nil, x))].state == IndexReady && (only == nil || x == only) {
 			c.byID[x.id] = x
 		}
 	}
@@ -45,6 +54,27 @@ func (s *Store) checkIndexes(ctx context.Context, r kv.Reader, g *generation, re
 	return c.compare()
 }
 
+// CheckIndex verifies one index against the entries, as Check does all of them, and counts its postings. An index that is not
+// ready has nothing to verify: that is an error.
+func (s *Store) CheckIndex(ctx context.Context, spec IndexSpec, report func(Finding)) (CheckStats, error) {
+	v := s.View()
+	defer v.Close()
+	r, err := v.kvReader()
+	if err != nil {
+		return CheckStats{}, err
+	}
+	x := v.gen.indexes.find(v.gen.indexes.schema.AttributeTypeString(spec.Attribute), spec.Kind)
+	if x == nil || !x.ready(v.version()) {
+		return CheckStats{}, fmt.Errorf("the %v index on %s is not ready", spec.Kind, spec.Attribute)
+	}
+	var st CheckStats
+	err = s.checkIndexes(ctx, r, v.gen, x, func(f Finding) {
+		st.Findings++
+		report(f)
+	}, &st)
+	return st, err
+}
+
 type indexCheck struct {
 	ctx    context.Context
 	r      kv.Reader
@@ -52,9 +82,11 @@ type indexCheck struct {
 	report func(Finding)
 	stats  *CheckStats
 	sorter *postingSorter
-	byID   map[uint32]*index // nil: one that cannot be checked
-	stray  uint32            // identity of no index, reported last
-	loose  dit.IDSet         // entries with large attributes, whose grams may be too many
+	byID   map[uint32]*index // nil: one that cannot be checked, or need not be
+	// Keys of the index space from from up to to are looked at.
+	from, to []byte
+	stray    uint32    // identity of no index, reported last
+	loose    dit.IDSet // entries with large attributes, whose grams may be too many
 
 	found int // about the current posting
 }
@@ -103,7 +135,7 @@ func (c *indexCheck) gather() (err error) {
 
 // compare goes through expected and stored chunks side by side.
 func (c *indexCheck) compare() (err error) {
-	it, err := c.r.Iter([]byte{spaceIndex}, []byte{spaceIndex + 1})
+	it, err := c.r.Iter(c.from, c.to)
 	if err != nil {
 		return err
 	}
@@ -168,7 +200,7 @@ func (c *indexCheck) chunk(key, want []byte, it kv.Iterator) error {
 			return err
 		}
 		if have, ok = viewChunk(value); !ok {
-			c.find(key, fmt.Sprintf("holds %d octets that are no posting", len(value)), adviceIndex)
+			c.find(key, fmt.Sprintf("holds %d octets that are no posting", len(value)), x.advice())
 			return nil
 		}
 	}
@@ -192,14 +224,14 @@ func (c *indexCheck) chunk(key, want []byte, it kv.Iterator) error {
 // about reports one id. Keys of secret attributes are not shown.
 func (c *indexCheck) about(x *index, kind IndexKind, key []byte, id uint64, what string) {
 	if c.found++; c.found > maxIndexFindings {
-		c.report(Finding{Where: x.name(kind), What: "there is more of the kind at the same key", Advice: adviceIndex})
+		c.report(Finding{Where: x.name(kind), What: "there is more of the kind at the same key", Advice: x.advice()})
 		return
 	}
 	shown := ""
 	if kind != IndexPresence && !x.attr.Secret {
 		shown = " under " + strconv.Quote(string(key[:min(len(key), 64)]))
 	}
-	c.report(Finding{Where: x.name(kind), What: fmt.Sprintf("the index %s entry %d%s", what, id, shown), Advice: adviceIndex})
+	c.report(Finding{Where: x.name(kind), What: fmt.Sprintf("the index %s entry %d%s", what, id, shown), Advice: x.advice()})
 }
 
 func (x *index) name(kind IndexKind) string {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -333,6 +334,18 @@ func TestCheckFindsIndexCorruption(t *testing.T) {
 				})
 			}
 			checkClean(t, s)
+			const grams = int64(len(" a@example.com ")) // prepared: RFC 4518 section 2.6.1
+			sizes, err := s.MeasureIndexes(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for spec, want := range map[IndexSpec][2]int64{
+				{"uid", IndexEquality}: {40, 40}, {"l", IndexEquality}: {1, 40}, {"mail", IndexSubstring}: {grams, 40 * grams},
+			} {
+				if got := sizes[spec]; got.Keys != want[0] || got.Postings != want[1] || got.Octets == 0 {
+					t.Errorf("%v has %+v, want %v keys and postings", spec, got, want)
+				}
+			}
 			set := s.live.Load().indexes
 			key := func(name string, kind IndexKind, value string) []byte {
 				own := kind
@@ -342,8 +355,7 @@ func TestCheckFindsIndexCorruption(t *testing.T) {
 				x := set.find(s.Schema().AttributeTypeString(name), own)
 				return appendChunkNumber(appendPosting(nil, x, kind, []byte(value)), 0)
 			}
-			err := s.applyInternal(context.Background(), func(b kv.Batch) error { return test.harm(s, key, b) })
-			if err != nil {
+			if err := s.applyInternal(context.Background(), func(b kv.Batch) error { return test.harm(s, key, b) }); err != nil {
 				t.Fatal(err)
 			}
 			var found []string
@@ -358,6 +370,26 @@ func TestCheckFindsIndexCorruption(t *testing.T) {
 			}
 			if len(test.want) == 0 && all != "" {
 				t.Errorf("found %q", all)
+			}
+			// One index alone is found to have what is wrong with it, and nothing else.
+			for _, spec := range o.Indexes {
+				var alone, among []string
+				st, err := s.CheckIndex(context.Background(), spec, func(f Finding) { alone = append(alone, f.Where+": "+f.What) })
+				if err != nil {
+					t.Fatal(err)
+				}
+				prefix := key(spec.Attribute, spec.Kind, "")[:indexHeader-1]
+				for _, f := range found {
+					if strings.HasPrefix(f, "index on "+spec.Attribute+", ") || strings.HasPrefix(f, fmt.Sprintf("key %x", prefix)) {
+						among = append(among, f)
+					}
+				}
+				if !slices.Equal(alone, among) || st.Findings != int64(len(alone)) {
+					t.Errorf("%v alone: %q, among all %q", spec, alone, among)
+				}
+			}
+			if _, err := s.CheckIndex(context.Background(), IndexSpec{"title", IndexEquality}, nil); err == nil {
+				t.Error("an index that does not exist was verified")
 			}
 			if len(found) > maxIndexFindings+1 || (len(test.want) == 1 && len(found) != 1) {
 				t.Errorf("%d findings: %q", len(found), all)
