@@ -264,7 +264,7 @@ func (s *Server) reload() (taken []string, err error) {
 	if err := s.logs.setLevel(next); err != nil {
 		return nil, err
 	}
-	taken, _ := config.Diff(s.taken, next)
+	taken, _ = config.Diff(s.taken, next)
 	s.taken = next
 	if _, later := config.Diff(s.Config, next); len(later) > 0 {
 		s.Log.Warn("some changes of the configuration need a restart", "keys", later)
