@@ -31,8 +31,9 @@ internal/audit       < ldap internal/op
 internal/session     < ber ldap internal/op
 internal/listen      < internal/op internal/session   # op: it fills in op.Conn
 internal/config      <
-internal/scan        < ldap internal/client
-internal/posture     < ldap internal/schema internal/access internal/credential internal/config internal/overlay/* # overlays: it looks at their tables
+internal/certificate <
+internal/scan        < ldap internal/client internal/certificate
+internal/posture     < ldap internal/schema internal/access internal/credential internal/certificate internal/config internal/overlay/* # overlays: it looks at their tables
 internal/app         < *
 internal/cli         < internal/app internal/bench internal/posture internal/audit internal/scan internal/client internal/config internal/access internal/store internal/dit internal/schema internal/credential ldap ldif
 cmd/portolan         < internal/cli

@@ -1,16 +1,14 @@
 package posture
 
 import (
-	"bytes"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"portolan/internal/certificate"
 )
 
 // chain is what cert_file holds: the server's certificate first.
@@ -113,42 +111,20 @@ func certificateNames(r *review) {
 	})
 }
 
-// The least sizes of keys, in bits.
-const (
-	leastRSA = 2048
-	leastEC  = 256
-)
-
-// weakSignatures are algorithms of which two documents with one signature can be made.
-var weakSignatures = []x509.SignatureAlgorithm{x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1}
-
 func certificateStrength(r *review) {
+	const means = "somebody with enough computers can pose as this server"
 	for n, cert := range r.certificates() {
-		const means = "somebody with enough computers can pose as this server"
-		bits, least := 0, 0
-		switch key := cert.PublicKey.(type) {
-		case *rsa.PublicKey:
-			bits, least = key.N.BitLen(), leastRSA
-		case *ecdsa.PublicKey:
-			bits, least = key.Curve.Params().BitSize, leastEC
-		case ed25519.PublicKey:
-		default:
-			r.aboutCertificate(n, cert, Finding{Severity: Warn, Seen: fmt.Sprintf("has a key of the kind %v", cert.PublicKeyAlgorithm), Means: "few clients can use it, and none is known to be good", Fix: "use ECDSA P-256, Ed25519 or RSA with 2048 bits"})
+		switch kind, short, known := certificate.Key(cert); {
+		case !known:
+			r.aboutCertificate(n, cert, Finding{Severity: Warn, Seen: "has a key of the kind " + kind, Means: "few clients can use it, and none is known to be good", Fix: certificate.BetterKey})
+		case short:
+			r.aboutCertificate(n, cert, Finding{Severity: Fail, Seen: "has a key that is too short (" + kind + ")", Means: means, Fix: certificate.BetterKey})
 		}
-		if bits < least {
-			r.aboutCertificate(n, cert, Finding{
-				Severity: Fail, Seen: fmt.Sprintf("has a key of %d bits (%v)", bits, cert.PublicKeyAlgorithm), Means: means,
-				Fix: fmt.Sprintf("make a new key: ECDSA P-256, or RSA with at least %d bits", leastRSA),
-			})
-		}
-		// The signature on what clients trust by itself proves nothing to anybody.
-		if slices.Contains(weakSignatures, cert.SignatureAlgorithm) && !selfSigned(cert) {
+		if certificate.WeakSignature(cert) {
 			r.aboutCertificate(n, cert, Finding{Severity: Fail, Seen: fmt.Sprintf("is signed with %v", cert.SignatureAlgorithm), Means: means, Fix: "have it signed with SHA-256"})
 		}
 	}
 }
-
-func selfSigned(cert *x509.Certificate) bool { return bytes.Equal(cert.RawIssuer, cert.RawSubject) }
 
 func certificatePurpose(r *review) {
 	certs := r.certificates()
@@ -163,7 +139,7 @@ func certificatePurpose(r *review) {
 	switch {
 	case cert.IsCA:
 		r.aboutCertificate(0, cert, Finding{Severity: Warn, Seen: "is that of an authority", Means: "whoever takes the server's key can make certificates for every other server that the same clients trust", Fix: "have the authority sign one for the server alone"})
-	case selfSigned(cert):
+	case certificate.SelfIssued(cert):
 		r.aboutCertificate(0, cert, Finding{Severity: Warn, Seen: "is signed by itself", Means: "clients must be given this very certificate, and anew at each renewal; where that is forgotten they stop checking", Fix: "use an authority, as \"portolan init\" makes one"})
 	}
 }

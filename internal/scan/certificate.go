@@ -2,34 +2,20 @@ package scan
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
+
+	"portolan/internal/certificate"
 )
 
 // soon is how long before its end a certificate is to be renewed.
 const soon = 14 * 24 * time.Hour
 
-// The least sizes of keys, in bits.
-const (
-	leastRSA = 2048
-	leastEC  = 256
-)
-
-// weakSignatures are algorithms of which two documents with one signature can be made.
-var weakSignatures = []x509.SignatureAlgorithm{x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1}
-
 // certificate judges the certificate by the clock, the name and the authorities of the options.
 func (s *scanner) certificate(ctx context.Context) {
-	if s.overTLS() == "" {
-		return
-	}
 	chain, err := s.fetchChain(ctx)
 	if err != nil || len(chain) == 0 {
 		if err == nil {
@@ -91,33 +77,18 @@ func (s *scanner) certificate(ctx context.Context) {
 		note(validity, now.Add(soon).After(leaf.NotAfter), Warn, "expires on "+day, "clients will refuse the server then", "renew it, and see to it that this happens by itself")
 	}
 
-	bits, least, kind := keySize(leaf)
-	note(Finding{ID: "certificate-key", Severity: OK, Seen: kind}, bits < least, Fail, kind+" is too short",
-		"somebody with enough computers can pose as this server", "make a new key: ECDSA P-256, or RSA with at least 2048 bits")
+	kind, short, _ := certificate.Key(leaf)
+	note(Finding{ID: "certificate-key", Severity: OK, Seen: kind}, short, Fail, kind+" is too short",
+		"somebody with enough computers can pose as this server", certificate.BetterKey)
 
 	weak := ""
 	for _, c := range chain {
-		// The signature on what clients trust by itself proves nothing to anybody.
-		if slices.Contains(weakSignatures, c.SignatureAlgorithm) && c.CheckSignatureFrom(c) != nil && !slices.Equal(c.RawIssuer, c.RawSubject) {
+		if certificate.WeakSignature(c) {
 			weak = fmt.Sprintf("%v (%s)", c.SignatureAlgorithm, clean(c.Subject.String()))
 		}
 	}
 	note(Finding{ID: "certificate-signature", Severity: OK, Seen: leaf.SignatureAlgorithm.String()}, weak != "", Fail, "signed with "+weak,
 		"somebody with enough computers can make another certificate with the same signature", "have it signed with SHA-256")
-}
-
-// keySize returns the size of a certificate's key, the least that it should have, and what it is in words.
-func keySize(c *x509.Certificate) (bits, least int, kind string) {
-	switch key := c.PublicKey.(type) {
-	case *rsa.PublicKey:
-		return key.N.BitLen(), leastRSA, fmt.Sprintf("RSA, %d bits", key.N.BitLen())
-	case *ecdsa.PublicKey:
-		n := key.Curve.Params().BitSize
-		return n, leastEC, fmt.Sprintf("ECDSA, %d bits", n)
-	case ed25519.PublicKey:
-		return 0, 0, "Ed25519"
-	}
-	return 0, 0, c.PublicKeyAlgorithm.String()
 }
 
 // maxChain bounds how many certificates of a server are looked at.

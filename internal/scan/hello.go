@@ -242,14 +242,14 @@ func parseServerHello(b []byte) (serverHello, error) {
 // beforeTLS returns a stream on which a handshake can begin.
 func (s *scanner) beforeTLS(ctx context.Context) (net.Conn, error) {
 	address := s.secure
-	if address == "" {
+	if s.over == overStartTLS {
 		address = s.plain
 	}
 	nc, err := s.dial(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	if err = s.bound(ctx, nc); err == nil && s.secure == "" {
+	if err = s.bound(ctx, nc); err == nil && s.over == overStartTLS {
 		_, err = askStartTLS(nc, nil)
 	}
 	if err != nil {

@@ -25,6 +25,8 @@ type Finding struct {
 	ID       string   `json:"id"`
 	Group    string   `json:"group"`
 	Severity Severity `json:"severity"`
+	// Over is set where it is about one of the ways to TLS alone: "StartTLS".
+	Over string `json:"over,omitempty"`
 	// Seen is what the server did, Means what follows, Do what to do about it. The latter two are empty where all is well.
 	Seen  string `json:"seen"`
 	Means string `json:"means,omitempty"`
@@ -97,7 +99,11 @@ func (r *Report) WriteText(w io.Writer) (err error) {
 		if f.Severity == Fail || f.Severity == Warn {
 			mark = strings.ToUpper(mark)
 		}
-		say("  %-4s  %-21s %s\n", mark, f.ID, f.Seen)
+		seen := f.Seen
+		if f.Over != "" {
+			seen = "over " + f.Over + ": " + seen
+		}
+		say("  %-4s  %-21s %s\n", mark, f.ID, seen)
 		const indent = "        "
 		for _, d := range f.Details {
 			say("%s                      %s\n", indent, d)

@@ -106,10 +106,7 @@ func probes() []probe {
 	return []probe{
 		{"transport", (*scanner).offered},
 		{"transport", (*scanner).injection},
-		{"transport", (*scanner).versions},
-		{"transport", (*scanner).suites},
-		{"transport", (*scanner).keyExchange},
-		{"transport", (*scanner).certificate},
+		{"transport", (*scanner).handshakes},
 		{"login", (*scanner).clearTextBind},
 		{"login", (*scanner).unauthenticatedBind},
 		{"login", (*scanner).anonymousBind},
@@ -139,7 +136,8 @@ type scanner struct {
 	plain, secure string // addresses of the listeners; empty: not known, or nobody there
 	loopback      bool   // both ends are on this host
 	startTLS      bool   // is offered
-	trusted       bool   // the certificate is good
+	over          string // how handshakes are begun: overLDAPS or overStartTLS
+	trusted       bool   // the certificate that best and verified meet is good
 
 	root     map[string][]string // attributes of the root DSE, by lower-case name; what strangers see
 	rootTLS  map[string][]string // the same over TLS

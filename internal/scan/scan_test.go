@@ -103,7 +103,7 @@ func TestPortolan(t *testing.T) {
 		t.Errorf("findings:\n%s", text(t, r))
 	}
 	for _, id := range []string{
-		"starttls", "ldaps", "starttls-injection", "tls-versions", "tls-ciphers", "tls-key-exchange", "certificate-chain", "certificate-name",
+		"starttls", "ldaps", "starttls-injection", "tls-starttls", "tls-versions", "tls-ciphers", "tls-key-exchange", "certificate-chain", "certificate-name",
 		"certificate-validity", "certificate-key", "certificate-signature", "clear-text-bind", "unauthenticated-bind", "anonymous-schema",
 		"anonymous-internals", "anonymous-tree", "anonymous-secrets", "enumeration-search", "enumeration-answer", "enumeration-time", "user-secrets", "udp-amplification",
 	} {
@@ -473,9 +473,33 @@ func TestLDAPS(t *testing.T) {
 	ca := newAuthority(t)
 	f := fake{answer: polite, tls: ca.sign(t, nil, nil)}
 	r := run(t, scan.Options{URL: "ldaps://" + f.listen(t, true), Roots: ca.pool, Dial: afar})
-	expect(t, r, "ldaps ok\nstarttls info\nclear-text-bind ok no listener for clear text\ntls-versions ok over ldaps\ncertificate-chain ok\nanonymous-tree ok\nudp-amplification absent")
+	expect(t, r, "ldaps ok\nstarttls info\nclear-text-bind ok no listener for clear text\ntls-versions ok the server speaks\ncertificate-chain ok\nanonymous-tree ok\nudp-amplification absent")
 	if r.Bad() {
 		t.Errorf("findings:\n%s", text(t, r))
+	}
+}
+
+// TestTwoWays scans a server whose ldaps is not what its StartTLS is.
+func TestTwoWays(t *testing.T) {
+	ca := newAuthority(t)
+	config := ca.sign(t, nil, nil)
+	good := fake{answer: polite, tls: config}
+	other := config.Clone()
+	other.MaxVersion = tls.VersionTLS12
+	old := fake{answer: polite, tls: other}
+	r := run(t, scan.Options{URL: "ldap://" + old.listen(t, false), LDAPSPort: port(t, good.listen(t, true)), Roots: ca.pool})
+	expect(t, r, "tls-versions ok TLS 1.3, TLS 1.2\ntls-starttls absent")
+	var over []string
+	for _, f := range r.Findings {
+		if f.Over != "" {
+			over = append(over, f.Over+" "+f.ID+" "+string(f.Severity))
+		}
+	}
+	if got := strings.Join(over, ", "); got != "StartTLS tls-versions warn, StartTLS tls-ciphers ok" {
+		t.Errorf("over one way alone: %s\n%s", got, text(t, r))
+	}
+	if !strings.Contains(text(t, r), "over StartTLS: the server speaks TLS 1.2\n") {
+		t.Errorf("the report:\n%s", text(t, r))
 	}
 }
 

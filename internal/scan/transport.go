@@ -130,15 +130,48 @@ func (s *scanner) injection(ctx context.Context) {
 	}
 }
 
-// overTLS says over which listener handshakes are tried; empty where there is no TLS.
-func (s *scanner) overTLS() string {
-	switch {
-	case s.secure != "":
-		return "ldaps"
-	case s.startTLS:
-		return "StartTLS"
+// How a handshake is begun.
+const (
+	overLDAPS    = "ldaps"
+	overStartTLS = "StartTLS"
+)
+
+// handshakes asks for versions, cipher suites and the certificate, over each way there is to TLS: what stands in front of
+// ldaps is not always what answers StartTLS. What the second way has in common with the first is said once.
+func (s *scanner) handshakes(ctx context.Context) {
+	var first []Finding
+	for _, over := range []string{overLDAPS, overStartTLS} {
+		if over == overLDAPS && s.secure == "" || over == overStartTLS && !s.startTLS {
+			continue
+		}
+		before, trusted := len(s.report.Findings), s.trusted
+		s.over = over
+		s.versions(ctx)
+		s.suites(ctx)
+		s.keyExchange(ctx)
+		s.certificate(ctx)
+		found := slices.Clone(s.report.Findings[before:])
+		if first == nil {
+			first = found
+			continue
+		}
+		s.trusted = trusted
+		s.report.Findings = s.report.Findings[:before]
+		same := true
+		for i := range found {
+			if slices.ContainsFunc(first, func(f Finding) bool {
+				return f.ID == found[i].ID && f.Seen == found[i].Seen && slices.Equal(f.Details, found[i].Details)
+			}) {
+				continue
+			}
+			same = false
+			found[i].Over = over
+			s.add(found[i])
+		}
+		if same {
+			s.add(Finding{ID: "tls-starttls", Severity: OK, Seen: "over StartTLS all of this is the same"})
+		}
 	}
-	return ""
 }
 
 var usualGroups = []uint16{groupX25519, groupP256, groupP384, groupP521, groupFFDHE2048, groupFFDHE3072}
@@ -168,9 +201,6 @@ func saysNo(err error) bool {
 }
 
 func (s *scanner) versions(ctx context.Context) {
-	if s.overTLS() == "" {
-		return
-	}
 	var spoken, old, unknown []string
 	s.report.versions = nil
 	for _, v := range []uint16{versionTLS13, versionTLS12, versionTLS11, versionTLS10, versionSSL3} {
@@ -185,10 +215,10 @@ func (s *scanner) versions(ctx context.Context) {
 			}
 		}
 	}
-	f := Finding{ID: "tls-versions", Severity: OK, Seen: "over " + s.overTLS() + " the server speaks " + strings.Join(spoken, ", "), Details: unknown}
+	f := Finding{ID: "tls-versions", Severity: OK, Seen: "the server speaks " + strings.Join(spoken, ", "), Details: unknown}
 	switch {
 	case len(spoken) == 0:
-		f.Severity, f.Seen = Warn, "no version of TLS can be agreed upon over "+s.overTLS()
+		f.Severity, f.Seen = Warn, "no version of TLS can be agreed upon"
 		f.Means, f.Do = "clients cannot use TLS here", "look into the server's log: is its certificate readable, are its cipher suites sensible?"
 	case len(old) > 0:
 		f.Severity, f.Means, f.Do = Fail, strings.Join(old, " and ")+" can be attacked, and whoever is on the way can talk both sides down to it where clients speak it (RFC 8996)", "demand TLS 1.2 at least"
