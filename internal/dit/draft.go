@@ -154,6 +154,9 @@ func (d *Draft) Set(t *schema.AttributeType, values ...[]byte) {
 // Add adds values (RFC 4511 section 4.6, add). A value that is there already is attributeOrValueExists, or passed over
 // where permissive.
 func (d *Draft) Add(s *schema.Schema, desc schema.Description, values [][]byte, permissive bool) error {
+	if desc.IsRange() {
+		return ldap.Errorf(ldap.UndefinedAttributeType, "%s: a language range names no attribute; write a tag such as lang-de (RFC 3866 section 3)", desc)
+	}
 	a := d.Attr(desc)
 	if a == nil {
 		d.Attrs = append(d.Attrs, DraftAttr{Desc: desc})

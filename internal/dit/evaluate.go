@@ -19,6 +19,8 @@ type Candidate struct {
 	// Virtual calls f for the values of a virtual attribute of the entry until f returns false; it reports false for types
 	// that are not virtual. nil: there are no virtual attributes.
 	Virtual func(e *Entry, t *schema.AttributeType, f func(value []byte) bool) (virtual bool, err error)
+	// Beneath returns the virtual types that are t or inherit from it. nil: only t itself is asked for.
+	Beneath func(t *schema.AttributeType) []*schema.AttributeType
 	// Name returns the whole name of the entry; needed for dnAttributes only.
 	Name func(e *Entry) (ldap.DN, error)
 	// Large reads large attributes; needed where entries have them.
@@ -95,27 +97,40 @@ func (n *Node) item(c *Candidate) (Truth, error) {
 		if err != nil || t == True {
 			return t, err
 		}
-		if t == Undefined {
-			answer = Undefined
-		}
+		answer = either(answer, t)
 	}
 	if c.Virtual != nil && n.Desc.Options == "" {
-		if t, err := n.virtual(c, n.Desc.Type); err != nil || t == True {
-			return t, err
+		types := n.Types // an extensible match without a type looks at all attributes (RFC 4511 section 4.5.1.7.7)
+		var one [1]*schema.AttributeType
+		if t := n.Desc.Type; t != nil {
+			if one[0], types = t, one[:]; c.Beneath != nil {
+				types = c.Beneath(t)
+			}
 		}
-		// An extensible match without a type looks at all attributes, the virtual ones too (RFC 4511 section 4.5.1.7.7).
-		for _, a := range n.Types {
-			if t, err := n.virtual(c, a); err != nil || t == True {
+		for _, a := range types {
+			t, err := n.virtual(c, a)
+			if err != nil || t == True {
 				return t, err
 			}
+			answer = either(answer, t)
 		}
 	}
 	if n.DNAttrs && c.Name != nil {
-		if t, err := n.naming(c); err != nil || t == True {
+		t, err := n.naming(c)
+		if err != nil || t == True {
 			return t, err
 		}
+		answer = either(answer, t)
 	}
 	return answer, nil
+}
+
+// either joins what is not TRUE for two values: Undefined where one is.
+func either(a, b Truth) Truth {
+	if a == Undefined {
+		return a
+	}
+	return b
 }
 
 func (n *Node) covers(desc schema.Description) bool {
@@ -138,14 +153,17 @@ func (n *Node) slot(c *Candidate, slot int) (Truth, error) {
 	if _, large := e.Large(slot); large {
 		return n.largeSlot(c, slot)
 	}
+	answer := False
 	for v := e.Values(slot); ; {
 		value, ok := v.Next()
 		if !ok {
-			return False, nil
+			return answer, nil
 		}
-		if n.matches(c, value) {
-			return True, nil
+		t := n.matches(c, value)
+		if t == True {
+			return t, nil
 		}
+		answer = either(answer, t)
 	}
 }
 
@@ -154,35 +172,40 @@ func (n *Node) largeSlot(c *Candidate, slot int) (Truth, error) {
 		return Undefined, nil
 	}
 	t := c.Entry.shape.Slots[slot].Type
-	if n.Rule == t.Equality && n.Rule.Match == nil {
+	if n.Rule == t.Equality && n.Rule.Match == nil && n.Op != ldap.FilterSubstrings {
 		there, err := c.Large.LargeHas(c.Entry, slot, n.Key)
 		if there {
 			return True, err
 		}
 		return False, err
 	}
-	found := False
+	answer := False
 	err := c.Large.LargeEach(c.Entry, slot, func(_, value []byte) bool {
-		if n.matches(c, value) {
-			found = True
+		t := n.matches(c, value)
+		if answer = either(answer, t); t == True {
+			answer = True
 		}
-		return found == False
+		return answer != True
 	})
-	return found, err
+	return answer, err
 }
 
 func (n *Node) virtual(c *Candidate, a *schema.AttributeType) (Truth, error) {
 	if a == nil || c.MayType != nil && !c.MayType(a) {
 		return False, nil
 	}
-	found := False
+	answer := False
 	_, err := c.Virtual(c.Entry, a, func(value []byte) bool {
-		if n.Op == ldap.FilterPresent || n.matches(c, value) {
-			found = True
+		t := True
+		if n.Op != ldap.FilterPresent {
+			t = n.matches(c, value)
 		}
-		return found == False
+		if answer = either(answer, t); t == True {
+			answer = True
+		}
+		return answer != True
 	})
-	return found, err
+	return answer, err
 }
 
 // naming looks at the values of the entry's name (dnAttributes, RFC 4511 section 4.5.1.7.7).
@@ -191,45 +214,59 @@ func (n *Node) naming(c *Candidate) (Truth, error) {
 	if err != nil {
 		return Undefined, err
 	}
+	answer := False
 	for _, rdn := range name {
 		for _, ava := range rdn {
 			t := c.Schema.AttributeTypeString(ava.Type)
 			if t == nil || !n.covers(schema.Description{Type: t}) || (c.MayType != nil && !c.MayType(t)) {
 				continue
 			}
-			if n.matches(c, ava.Value) {
-				return True, nil
+			match := n.matches(c, ava.Value)
+			if match == True {
+				return match, nil
 			}
+			answer = either(answer, match)
 		}
 	}
-	return False, nil
+	return answer, nil
 }
 
-// matches decides for one value. A value whose key cannot be made matches nothing.
-func (n *Node) matches(c *Candidate, value []byte) bool {
+// matches decides for one value. It is Undefined for a value that the rule cannot read, such as text with code points
+// that RFC 4518 prohibits.
+func (n *Node) matches(c *Candidate, value []byte) Truth {
 	if n.Rule.Match != nil {
 		ok, err := n.Rule.Match(c.Schema, value, n.Value)
-		return ok && err == nil
+		if err != nil {
+			return Undefined
+		}
+		return truth(ok)
 	}
 	key, err := n.Rule.ValueKey(c.Schema, c.scratch[:0], value)
 	if err != nil {
-		return false
+		return Undefined
 	}
 	c.scratch = key
 	switch n.Op {
 	case ldap.FilterGreaterOrEqual:
-		return bytes.Compare(key, n.Key) >= 0
+		return truth(bytes.Compare(key, n.Key) >= 0)
 	case ldap.FilterLessOrEqual:
-		return bytes.Compare(key, n.Key) <= 0
+		return truth(bytes.Compare(key, n.Key) <= 0)
 	case ldap.FilterSubstrings:
-		return matchPieces(key, n.Subs)
+		return truth(matchPieces(key, n.Subs))
 	case ldap.FilterExtensible:
 		if n.Rule.Kind == schema.OrderingRule {
 			// RFC 4517 section 4.2: an ordering rule used by itself is true where the value is less than the assertion.
-			return bytes.Compare(key, n.Key) < 0
+			return truth(bytes.Compare(key, n.Key) < 0)
 		}
 	}
-	return bytes.Equal(key, n.Key)
+	return truth(bytes.Equal(key, n.Key))
+}
+
+func truth(ok bool) Truth {
+	if ok {
+		return True
+	}
+	return False
 }
 
 // matchPieces looks for the pieces in order and without overlap.

@@ -4,7 +4,7 @@ import (
 	"errors"
 
 	"portolan/internal/dit"
-	"portolan/internal/op"
+	"portolan/internal/schema"
 	"portolan/internal/store"
 	"portolan/ldap"
 )
@@ -81,14 +81,15 @@ func (s *sight) matchVirtual(n *dit.Node) (*dit.IDSet, dit.Confidence, error) {
 	if n.Rule != nil && n.Rule.Transitive {
 		return s.planInChain(n)
 	}
-	var view *op.View
+	var types []*schema.AttributeType
 	if n.Desc.Type != nil && n.Desc.Options == "" {
-		view = s.views.of(n.Desc.Type)
+		types = s.views.beneath[n.Desc.Type]
 	}
-	if view == nil {
+	if len(types) == 0 {
 		return nil, dit.Exact, nil // no computed value matches: the indexes know all there is
 	}
-	if view.Match == nil {
+	view := s.views.of(n.Desc.Type)
+	if len(types) > 1 || view == nil || view.Match == nil {
 		return nil, dit.All, nil
 	}
 	return view.Match(s.r, n, s.see)

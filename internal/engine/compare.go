@@ -61,8 +61,11 @@ func (e *Engine) comparing(ctx context.Context, req *op.Request, m *ldap.Compare
 		}
 		found = found || there
 	}
-	if view := s.views.of(desc.Type); view != nil && desc.Options == "" && (s.slots.All || s.rights.AttrRights(&s.target, desc)&access.Compare != 0) {
-		if err := view.Values(s.view, entry, desc.Type, s.see, func(value []byte) bool {
+	for _, t := range s.views.beneath[desc.Type] {
+		if desc.Options != "" || !s.slots.All && s.rights.AttrRights(&s.target, schema.Description{Type: t})&access.Compare == 0 {
+			continue
+		}
+		if err := s.views.of(t).Values(s.view, entry, t, s.see, func(value []byte) bool {
 			present = true
 			found = found || match(value)
 			return !found
@@ -150,15 +153,15 @@ func (s *search) inTree(t *tree, norm string) (entry *dit.Entry, err error) {
 // equals returns the comparison with an assertion value.
 func (s *search) equals(t *schema.AttributeType, assertion []byte) (func(value []byte) bool, error) {
 	rule := t.Equality
+	key, err := rule.AssertionKey(s.schema, nil, assertion)
+	if err != nil {
+		return nil, ldap.Errorf(ldap.InvalidAttributeSyntax, "%s: the assertion value is not valid: %v", t.Name(), err)
+	}
 	if rule.Match != nil {
 		return func(value []byte) bool {
 			ok, err := rule.Match(s.schema, value, assertion)
 			return ok && err == nil
 		}, nil
-	}
-	key, err := rule.AssertionKey(s.schema, nil, assertion)
-	if err != nil {
-		return nil, ldap.Errorf(ldap.InvalidAttributeSyntax, "%s: the assertion value is not valid: %v", t.Name(), err)
 	}
 	var scratch []byte
 	return func(value []byte) bool {

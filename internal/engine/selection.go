@@ -58,8 +58,13 @@ func (sel *selection) compile(s *schema.Schema, views *viewSet, list [][]byte) {
 		}
 	}
 	for _, d := range sel.descs {
-		if d.Options == "" && views.of(d.Type) != nil && !slices.Contains(sel.virtual, d.Type) {
-			sel.virtual = append(sel.virtual, d.Type)
+		if d.Options != "" {
+			continue
+		}
+		for _, t := range views.beneath[d.Type] {
+			if !slices.Contains(sel.virtual, t) {
+				sel.virtual = append(sel.virtual, t)
+			}
 		}
 	}
 	if sel.operational {
@@ -76,8 +81,9 @@ func (sel *selection) class(s *schema.Schema, name []byte) {
 	// Options behind the class name apply to every attribute of it.
 	var options string
 	if i := bytes.IndexByte(name, ';'); i >= 0 {
-		if d, err := s.Describe(append([]byte("objectClass"), name[i:]...)); err == nil {
-			options = d.Options
+		var ok bool
+		if options, ok = s.CanonicalOptions(name[i:]); !ok {
+			return
 		}
 		name = name[:i]
 	}

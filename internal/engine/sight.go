@@ -54,6 +54,7 @@ func (s *sight) open(e *Engine, req *op.Request, r op.Reader, set *Settings) {
 			}
 			return true, view.Values(s.r, entry, t, s.see, f)
 		}
+		s.candidate.Beneath = func(t *schema.AttributeType) []*schema.AttributeType { return s.views.beneath[t] }
 		s.candidate.Name = func(entry *dit.Entry) (ldap.DN, error) {
 			name, err := s.r.Name(entry)
 			if err != nil {
@@ -259,11 +260,11 @@ func (s *sight) Values(attr *schema.AttributeType, want access.Right, f func(val
 		goOn = f(value)
 		return goOn
 	}
-	if view := s.views.of(attr); view != nil {
-		if s.AttrRights(d)&want != want {
-			return nil
+	for _, t := range s.views.beneath[attr] {
+		if s.AttrRights(schema.Description{Type: t})&want != want {
+			continue
 		}
-		if err := view.Values(s.r, entry, attr, s.see, each); err != nil || !goOn {
+		if err := s.views.of(t).Values(s.r, entry, t, s.see, each); err != nil || !goOn {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ type viewSet struct {
 	// Of the schema that was looked at last; a search takes a compiled table with it.
 	operational []*schema.AttributeType
 	byType      map[*schema.AttributeType]*op.View
+	beneath     map[*schema.AttributeType][]*schema.AttributeType // a type: the virtual ones that are it or inherit from it
 	generation  uint64
 }
 
@@ -55,11 +56,17 @@ func (e *Engine) views(s *schema.Schema) *viewSet {
 
 // compile returns the table for a schema.
 func (v *viewSet) compile(s *schema.Schema) *viewSet {
-	out := &viewSet{e: v.e, byName: v.byName, byType: make(map[*schema.AttributeType]*op.View), generation: s.Generation()}
+	out := &viewSet{e: v.e, byName: v.byName, byType: make(map[*schema.AttributeType]*op.View),
+		beneath: make(map[*schema.AttributeType][]*schema.AttributeType), generation: s.Generation()}
 	for _, n := range v.byName {
 		t := s.AttributeTypeString(n.name)
 		if t == nil {
 			continue
+		}
+		if out.byType[t] == nil {
+			for u := t; u != nil; u = u.Sup {
+				out.beneath[u] = append(out.beneath[u], t)
+			}
 		}
 		out.byType[t] = n.view
 		if t.Operational() {

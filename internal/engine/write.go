@@ -236,6 +236,9 @@ func (tx *writeTx) modify(m *ldap.ModifyRequest, ready *prepared) error {
 	if err := keepsName(s, entry, d); err != nil {
 		return err
 	}
+	if err := keepsSuperclasses(s, ready.mods, d); err != nil {
+		return err
+	}
 	if tx.relaxed {
 		if err := tx.checkRelaxed(d); err != nil {
 			return err
@@ -273,7 +276,10 @@ func writable(s *schema.Schema, name []byte, relax bool) (schema.Description, er
 		return desc, ldap.Errorf(ldap.InvalidAttributeSyntax, "%q is not an attribute description: %v", clip(name), err)
 	}
 	if desc.Type == nil {
-		return desc, ldap.Errorf(ldap.UndefinedAttributeType, "%q: attribute type undefined", clip(name))
+		return desc, ldap.Errorf(ldap.UndefinedAttributeType, "%q: attribute type or option undefined", clip(name))
+	}
+	if desc.IsRange() {
+		return desc, errRange(desc)
 	}
 	if desc.Type.NoUserModification && !(relax && relaxable(s, desc)) {
 		return desc, ldap.Errorf(ldap.ConstraintViolation, "%s: is maintained by the server, no user modification allowed", desc)
@@ -374,6 +380,10 @@ func apply(s *schema.Schema, d *dit.Draft, desc schema.Description, mod *ldap.Mo
 	case ldap.ModAdd:
 		if len(mod.Attribute.Values) == 0 {
 			return ldap.Errorf(ldap.ProtocolError, "%s: modify/add needs at least one value", desc)
+		}
+		if a := d.Attr(desc); desc.Type.Equality == nil && a != nil && a.Count() > 0 {
+			// RFC 4512 section 2.5.1: single values of such a type are not to be added independently.
+			return ldap.Errorf(ldap.InappropriateMatching, "%s: has no equality rule, so that values cannot be added to those there are; replace them all", desc)
 		}
 		return d.Add(s, desc, mod.Attribute.Values, permissive)
 	case ldap.ModDelete:

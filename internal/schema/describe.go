@@ -13,10 +13,15 @@ import (
 const maxInterned = 1024
 
 // Describe parses an attribute description (RFC 4512 section 2.5). The error, undefinedAttributeType, means that the
-// octets are none. A type that the schema does not have is no error: Type is nil then.
+// octets are none. What is not recognized is no error, Type is nil then: a type that the schema does not have, an option
+// that is no tag, and an option that does not go with the type (RFC 4512 section 2.5.2).
+//
+// Options are language tags and ranges (RFC 3866), "x-" options for private use, which are tags (RFC 4520 section 3.4), and
+// "binary" (RFC 4522). Tags do not go with operational attributes and objectClass.
 //
 // Values of certificate syntaxes are always transferred in binary (RFC 4523 section 2), so "userCertificate" and
-// "userCertificate;binary" name the same thing: Describe adds the option where the syntax demands it.
+// "userCertificate;binary" name the same thing: Describe adds the option where the syntax demands it. Values of no other
+// syntax are transferred so.
 //
 // A plain name that is known costs no allocation, and neither do options met before.
 func (s *Schema) Describe(b []byte) (Description, error) {
@@ -42,12 +47,84 @@ func (s *Schema) Describe(b []byte) (Description, error) {
 		if !validOption(option) {
 			return Description{}, ldap.Errorf(ldap.UndefinedAttributeType, "%q is not an attribute description: an option is letters, digits and hyphens", clip(string(b)))
 		}
+		if t != nil && !recognized(t, option) {
+			t = nil
+		}
 		if !again {
 			break
 		}
 		rest = tail
 	}
-	return Description{t, s.optionString(options, t != nil && t.Syntax.TransferBinary)}, nil
+	if t == nil {
+		return Description{}, nil
+	}
+	return Description{t, s.optionString(options, t.Syntax.TransferBinary)}, nil
+}
+
+// recognized reports whether an option is one, and goes with the type.
+func recognized(t *AttributeType, option []byte) bool {
+	switch {
+	case isKeyword(option, "binary"):
+		return t.Syntax.TransferBinary
+	case t.Operational() || t.OID == objectClassOID:
+		return false
+	}
+	return isTag(option)
+}
+
+// isTag reports whether an option is for private use, a language tag or a language range.
+func isTag(option []byte) bool {
+	if len(option) > 2 && isKeyword(option[:2], "x-") {
+		return true
+	}
+	return len(option) >= len("lang-") && isKeyword(option[:len("lang-")], "lang-") && isLanguageTag(option[len("lang-"):])
+}
+
+// objectClassOID is the OID of the attribute type objectClass.
+const objectClassOID = "2.5.4.0"
+
+// isLanguageTag checks what stands behind "lang-" (RFC 3866 sections 2.1 and 3): a tag, or a range, which is nothing or a
+// tag with a "-" behind it.
+func isLanguageTag(tag []byte) bool {
+	if len(tag) == 0 {
+		return true
+	}
+	tag = bytes.TrimSuffix(tag, []byte{'-'})
+	for first, more := true, true; more; first = false {
+		var sub []byte
+		sub, tag, more = bytes.Cut(tag, []byte{'-'})
+		if len(sub) < 1 || len(sub) > 8 {
+			return false
+		}
+		for _, c := range sub {
+			if !isAlpha(c) && (first || !isDigit(c)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// CanonicalOptions returns options, each with its ";" before it, as they stand in a Description; ok is false where one of
+// them is no tag and no language range.
+func (s *Schema) CanonicalOptions(options []byte) (canonical string, ok bool) {
+	for rest := options; len(rest) > 0; {
+		if rest[0] != ';' {
+			return "", false
+		}
+		end := bytes.IndexByte(rest[1:], ';') + 1
+		if end == 0 {
+			end = len(rest)
+		}
+		if !isTag(rest[1:end]) || !validOption(rest[1:end]) {
+			return "", false
+		}
+		rest = rest[end:]
+	}
+	if len(options) == 0 {
+		return "", true
+	}
+	return s.optionString(options[1:], false), true
 }
 
 // DescribeString is Describe for a string.

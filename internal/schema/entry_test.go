@@ -114,11 +114,14 @@ func TestDescribe(t *testing.T) {
 	s := Default()
 	for _, c := range []struct{ in, want string }{
 		{"cn", "cn"}, {"CN", "cn"}, {"commonName", "cn"}, {"2.5.4.3", "cn"},
-		{"cn;Lang-DE", "cn;lang-de"}, {"cn;x;lang-de;X", "cn;lang-de;x"}, {"cn;lang-de-", "cn;lang-de-"},
+		{"cn;Lang-DE", "cn;lang-de"}, {"cn;x-a;lang-de;X-A", "cn;lang-de;x-a"}, {"cn;lang-de-", "cn;lang-de-"}, {"cn;lang-", "cn;lang-"},
+		{"cn;lang-i-klingon", "cn;lang-i-klingon"}, {"cn;lang-x-;x-foobar", "cn;lang-x-;x-foobar"},
 		{"userCertificate", "userCertificate;binary"}, {"usercertificate;BINARY", "userCertificate;binary"},
-		{"userCertificate;x", "userCertificate;binary;x"},
-		{"jpegPhoto;binary", "jpegPhoto;binary"},
-		{"nosuch", ""}, {"nosuch;x", ";x"}, {"1.2.3", ""},
+		{"userCertificate;x-a", "userCertificate;binary;x-a"},
+		{"nosuch", ""}, {"nosuch;x-a", ""}, {"1.2.3", ""},
+		// Options that are none, or do not go with the type: not recognized (RFC 4512 section 2.5.2).
+		{"cn;x", ""}, {"cn;x-", ""}, {"cn;foo", ""}, {"cn;lang-de;foo", ""}, {"jpegPhoto;binary", ""}, {"cn;binary", ""},
+		{"objectClass;x-a", ""}, {"createTimestamp;lang-de", ""}, {"cn;lang-1", ""}, {"cn;lang-de--", ""}, {"cn;lang-abcdefghi", ""},
 	} {
 		d, err := s.DescribeString(c.in)
 		if err != nil || d.String() != c.want {
@@ -139,8 +142,8 @@ func TestContains(t *testing.T) {
 		want     bool
 	}{
 		{"cn", "cn", true}, {"name", "cn", true}, {"cn", "name", false}, {"cn", "sn", false},
-		{"cn", "cn;lang-de", true}, {"cn;lang-de", "cn", false}, {"name;lang-de", "cn;lang-de;x", true},
-		{"cn;x;lang-de", "cn;lang-de", false},
+		{"cn", "cn;lang-de", true}, {"cn;lang-de", "cn", false}, {"name;lang-de", "cn;lang-de;x-a", true},
+		{"cn;x-a;lang-de", "cn;lang-de", false},
 		{"cn;lang-de-", "cn;lang-de", true}, {"cn;lang-de-", "cn;lang-de-at", true}, {"cn;lang-de-", "cn;lang-den", false},
 		{"cn;lang-de-", "cn;lang-en", false}, {"cn;lang-", "cn;lang-en", true}, {"cn;lang-", "cn", false},
 		{"userCertificate", "userCertificate;binary", true}, {"userCertificate;binary", "userCertificate", true},
@@ -155,7 +158,7 @@ func TestContains(t *testing.T) {
 			t.Errorf("%q contains %q: %v, want %v", c.d, c.other, got, c.want)
 		}
 	}
-	for in, want := range map[string]bool{"cn": false, "cn;lang-de": false, "cn;lang-de-": true, "cn;lang-": true, "cn;a;lang-de-;x": true} {
+	for in, want := range map[string]bool{"cn": false, "cn;lang-de": false, "cn;lang-de-": true, "cn;lang-": true, "cn;x-b;lang-de-;x-a": true} {
 		if d, err := s.DescribeString(in); err != nil || d.IsRange() != want {
 			t.Errorf("%q is a range: %v, %v", in, d.IsRange(), err)
 		}
@@ -169,7 +172,7 @@ func TestInternedOptionsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 3 * maxInterned {
-		name := "cn;x" + strings.Repeat("a", i%50) + "-" + strings.Repeat("b", i/50)
+		name := "cn;x-" + strings.Repeat("a", 1+i%50) + "-" + strings.Repeat("b", i/50)
 		if d, err := s.DescribeString(name); err != nil || d.String() != name {
 			t.Fatal(d, err)
 		}

@@ -112,6 +112,14 @@ func bothInt64(value, assertion []byte) (v, a uint64, err error) {
 	return v, a, err
 }
 
+// bitsKey is integerKey for an assertion, which must be of 64 bits.
+func bitsKey(s *Schema, dst, v []byte) ([]byte, error) {
+	if _, err := bits(v); err != nil {
+		return dst, err
+	}
+	return integerKey(s, dst, v)
+}
+
 // bits reads a signed or unsigned integer of 64 bits as its bits.
 func bits(text []byte) (uint64, error) {
 	if _, _, ok := magnitude(text); !ok {

@@ -153,24 +153,35 @@ const maxWords = 1024
 
 var errWords = errors.New("the words looked for are longer than 1024 octets")
 
+func wordKey(_ *Schema, dst, v []byte) ([]byte, error)    { return soughtWords(dst, v, false) }
+func keywordKey(_ *Schema, dst, v []byte) ([]byte, error) { return soughtWords(dst, v, true) }
+
+// soughtWords prepares what is looked for.
+func soughtWords(dst, assertion []byte, several bool) ([]byte, error) {
+	start := len(dst)
+	dst, err := appendMatch(dst, assertion, true)
+	if err != nil {
+		return dst[:start], err
+	}
+	a := dst[start:]
+	switch {
+	case len(a) == 1 && a[0] == ' ' || !several && bytes.ContainsFunc(a, isWordBreak):
+		return dst[:start], errWord
+	case len(a) > maxWords:
+		return dst[:start], errWords
+	}
+	return dst, nil
+}
+
 func findWord(value, assertion []byte, several bool) (bool, error) {
 	var vbuf, abuf [128]byte
 	v, err := appendMatch(vbuf[:0], value, true)
 	if err != nil {
 		return false, err
 	}
-	a, err := appendMatch(abuf[:0], assertion, true)
+	a, err := soughtWords(abuf[:0], assertion, several)
 	if err != nil {
 		return false, err
-	}
-	if len(a) == 1 && a[0] == ' ' {
-		return false, errWord
-	}
-	if len(a) > maxWords {
-		return false, errWords
-	}
-	if !several && bytes.ContainsFunc(a, isWordBreak) {
-		return false, errWord
 	}
 	for from := 0; from < len(v); {
 		i := bytes.Index(v[from:], a)

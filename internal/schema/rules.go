@@ -72,8 +72,8 @@ func builtinRules() []ruleDef {
 		firstComponent("2.5.13.30", "objectIdentifierFirstComponentMatch", syn+"38", firstOID, oidAssertion, describedByOID...),
 		// No syntax of RFC 4517 begins with a Directory String: the rule goes with the types that name it.
 		firstComponent("2.5.13.31", "directoryStringFirstComponentMatch", syn+"15", firstString, ignoreKey, noSyntax...),
-		words("2.5.13.32", "wordMatch", syn+"15", wordMatch, stringSyntaxes...),
-		words("2.5.13.33", "keywordMatch", syn+"15", keywordMatch, stringSyntaxes...),
+		assertion("2.5.13.32", "wordMatch", syn+"15", ignoreKey, wordKey, wordMatch, stringSyntaxes...),
+		assertion("2.5.13.33", "keywordMatch", syn+"15", ignoreKey, keywordKey, keywordMatch, stringSyntaxes...),
 		equality("1.3.6.1.4.1.1466.109.114.1", "caseExactIA5Match", syn+"26", exactIA5Key, exactIA5Key),
 		equality("1.3.6.1.4.1.1466.109.114.2", "caseIgnoreIA5Match", syn+"26", ignoreIA5Key, ignoreIA5Key),
 		substrings("1.3.6.1.4.1.1466.109.114.3", "caseIgnoreIA5SubstringsMatch", syn+"58", ignoreIA5Sub, syn+"26"),
@@ -102,8 +102,8 @@ func builtinRules() []ruleDef {
 		// around the defences of a bind.
 		equality("1.3.6.1.4.1.4203.1.2.2", "authPasswordExactMatch", "1.3.6.1.4.1.4203.1.1.2", authPasswordKey, authPasswordKey),
 		// Active Directory.
-		{oid: "1.2.840.113556.1.4.803", name: "integerBitAndMatch", syntax: syn + "27", applies: integerSyntaxes, MatchingRule: MatchingRule{ValueKey: integerKey, AssertionKey: integerKey, Match: bitAnd}},
-		{oid: "1.2.840.113556.1.4.804", name: "integerBitOrMatch", syntax: syn + "27", applies: integerSyntaxes, MatchingRule: MatchingRule{ValueKey: integerKey, AssertionKey: integerKey, Match: bitOr}},
+		assertion("1.2.840.113556.1.4.803", "integerBitAndMatch", syn+"27", integerKey, bitsKey, bitAnd, integerSyntaxes...),
+		assertion("1.2.840.113556.1.4.804", "integerBitOrMatch", syn+"27", integerKey, bitsKey, bitOr, integerSyntaxes...),
 		{oid: "1.2.840.113556.1.4.1941", name: "distinguishedNameInChainMatch", syntax: syn + "12", MatchingRule: MatchingRule{ValueKey: dnKey, AssertionKey: dnKey, Transitive: true}},
 	}
 	return rules
@@ -145,11 +145,6 @@ func assertion(oid, name, syntax string, value, assertion keyFunc, match func(*S
 	d := firstComponent(oid, name, syntax, value, assertion, applies...)
 	d.Match = match
 	return d
-}
-
-// words is a rule that looks for a word; the keys are those of caseIgnoreMatch.
-func words(oid, name, syntax string, match func(*Schema, []byte, []byte) (bool, error), applies ...string) ruleDef {
-	return ruleDef{oid: oid, name: name, syntax: syntax, applies: applies, MatchingRule: MatchingRule{ValueKey: ignoreKey, AssertionKey: ignoreKey, Match: match}}
 }
 
 // addBuiltins puts the syntaxes and matching rules of the program into a Schema.
