@@ -103,6 +103,9 @@ func Open(c *config.Config, o OpenOptions) (*Directory, error) {
 	if d.Schema, err = LoadSchema(c); err != nil {
 		return nil, err
 	}
+	for _, line := range d.Schema.Displaced() {
+		d.Log.Info("a definition of the shipped schema is left out", "definition", line)
+	}
 	settings, err := d.settings(c)
 	if err != nil {
 		return nil, err

@@ -248,7 +248,8 @@ func TestPublicationIsClosed(t *testing.T) {
 		}
 	}
 	where := map[string]string{"SYNTAX": "ldapSyntaxes", "EQUALITY": "matchingRules", "ORDERING": "matchingRules", "SUBSTR": "matchingRules",
-		"MUST": "attributeTypes", "MAY": "attributeTypes", "APPLIES": "attributeTypes", "NOT": "attributeTypes", "AUX": "objectClasses"}
+		"MUST": "attributeTypes", "MAY": "attributeTypes", "APPLIES": "attributeTypes", "NOT": "attributeTypes", "AUX": "objectClasses",
+		"OC": "objectClasses", "FORM": "nameForms"}
 	for name, values := range texts {
 		for _, v := range values {
 			d, _ := readDefinition(&statement{keyword: strings.ToLower(name), text: v}, nil)

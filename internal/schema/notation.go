@@ -11,8 +11,9 @@ type rawDefinition struct {
 	Common
 	kind  string // see keywords
 	terms map[string][]string
-	ids   []int  // of a structure rule's SUP, and its own first
-	canon string // what two definitions must share to be the same one
+	ids   []int // of a structure rule's SUP, and its own first
+	// yields says that the definition gives way to another: see File.
+	yields bool
 }
 
 // maxDefinition bounds the text of one definition, in octets.

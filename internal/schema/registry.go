@@ -12,6 +12,7 @@ type Schema struct {
 
 	generation uint64
 	files      []File
+	displaced  []string
 
 	attrs    map[string]*AttributeType // by lower-case name and by OID
 	classes  map[string]*ObjectClass

@@ -60,7 +60,8 @@ func (b *builder) resolve() error {
 func (b *builder) compareAgain() error {
 	for _, pair := range b.again {
 		old, d := pair[0], pair[1]
-		if term := b.difference(old, d); term != "" {
+		term := b.difference(old, d)
+		if term != "" && !b.yield(old, d) {
 			return fmt.Errorf("%s: %s has the OID of %s at %s, but another %s; remove one of the two, or give this one an OID and a name of its own", d.Origin, d.what(), old.what(), old.Origin, term)
 		}
 	}
@@ -83,7 +84,7 @@ func (b *builder) difference(old, d *rawDefinition) string {
 	}
 	have := low(old.Names)
 	for _, n := range low(d.Names) {
-		if !slices.Contains(have, n) {
+		if !slices.Contains(have, n) && d.kind != "ldapsyntaxes" { // RFC 4512 gives syntaxes no names, some files do
 			return "NAME"
 		}
 	}
@@ -208,6 +209,9 @@ func (b *builder) linkType(d *rawDefinition) error {
 	t := b.attrs[d.OID]
 	if sup := d.one("SUP"); sup != "" {
 		if t.Sup = b.attrs[strings.ToLower(sup)]; t.Sup == nil {
+			if d.yields && b.gaveWay("attributetypes", sup) {
+				b.giveWay(d, sup+", which it inherits from, gave way")
+			}
 			return d.fail("SUP names the attribute type %s, which nothing defines", clip(sup))
 		}
 	}
@@ -260,12 +264,15 @@ func (b *builder) linkType(d *rawDefinition) error {
 	if t.Collective && (t.SingleValue || t.Operational()) {
 		return d.fail("a collective attribute is neither SINGLE-VALUE nor operational (RFC 4512 section 4.1.2); remove COLLECTIVE or the other term")
 	}
-	for _, x := range t.Extensions {
-		if x.Name == "X-PORTOLAN-SECRET" && len(x.Values) == 1 && strings.EqualFold(x.Values[0], "TRUE") {
-			t.Secret = true
-		}
-	}
+	t.Secret = isSecret(&t.Common) || b.wasSecret(t)
 	return nil
+}
+
+// isSecret reports whether a definition says that values are secret.
+func isSecret(c *Common) bool {
+	return slices.ContainsFunc(c.Extensions, func(x Extension) bool {
+		return x.Name == "X-PORTOLAN-SECRET" && len(x.Values) == 1 && strings.EqualFold(x.Values[0], "TRUE")
+	})
 }
 
 // orderTypes finishes the types once all are linked: it refuses circles and lets each inherit, the supertypes first.
@@ -282,8 +289,22 @@ func (b *builder) orderTypes() error {
 			done[u.Ordinal] = true
 			if sup := u.Sup; sup != nil {
 				u.inherit(sup)
+				if err := u.checkSup(); err != nil {
+					return err
+				}
 			}
 		}
+	}
+	return nil
+}
+
+// checkSup checks what RFC 4512 section 2.5.1 asks of a subtype. A refined syntax is not told from another.
+func (t *AttributeType) checkSup() error {
+	switch {
+	case t.Usage != t.Sup.Usage:
+		return fmt.Errorf("%s: attribute type %s has USAGE %s and inherits from %s, which has %s; a subtype has the usage of its supertype (RFC 4512 section 2.5.1)", t.Origin, t.Name(), t.Usage, t.Sup.Name(), t.Sup.Usage)
+	case t.Sup.Collective && !t.Collective:
+		return fmt.Errorf("%s: attribute type %s inherits from %s, which is collective; write COLLECTIVE here too (RFC 4512 section 2.5.1)", t.Origin, t.Name(), t.Sup.Name())
 	}
 	return nil
 }
@@ -335,8 +356,15 @@ func (b *builder) linkClass(d *rawDefinition) error {
 	if c.Must, err = b.typeRefs(d, "MUST"); err != nil {
 		return err
 	}
-	c.May, err = b.typeRefs(d, "MAY")
-	return err
+	if c.May, err = b.typeRefs(d, "MAY"); err != nil {
+		return err
+	}
+	for _, t := range slices.Concat(c.Must, c.May) {
+		if t.Collective {
+			return d.fail("the collective attribute %s cannot be in an object class (RFC 3671 section 3); it goes into a subentry of class collectiveAttributeSubentry", t.Name())
+		}
+	}
+	return nil
 }
 
 // orderClasses finishes the classes once all are linked, the superclasses first.
@@ -396,6 +424,9 @@ func (b *builder) classRefs(d *rawDefinition, term string) ([]*ObjectClass, erro
 	for _, name := range d.terms[term] {
 		c := b.classes[strings.ToLower(name)]
 		if c == nil {
+			if d.yields && b.gaveWay("objectclasses", name) {
+				b.giveWay(d, name+", which it names, gave way")
+			}
 			return nil, d.fail("%s names the object class %s, which nothing defines", term, clip(name))
 		}
 		out = appendNew(out, c)
@@ -407,6 +438,12 @@ func (b *builder) typeRefs(d *rawDefinition, term string) ([]*AttributeType, err
 	var out []*AttributeType
 	for _, name := range d.terms[term] {
 		t := b.attrs[strings.ToLower(name)]
+		if t == nil && d.yields && b.gaveWay("attributetypes", name) {
+			if term == "MAY" {
+				continue // what may be there can be left out
+			}
+			b.giveWay(d, name+", which it names, gave way")
+		}
 		if t == nil {
 			return nil, d.fail("%s names the attribute type %s, which nothing defines", term, clip(name))
 		}

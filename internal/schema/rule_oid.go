@@ -10,7 +10,7 @@ import (
 var (
 	errOID        = errors.New("an OID is numbers with dots between them, or a name that the schema defines")
 	errUnknownOID = errors.New("no definition of the schema has this name")
-	errComponent  = errors.New("the description does not begin with \"(\" and a first component")
+	errComponent  = errors.New("the value does not begin with \"(\" or \"{\" and a first component")
 	errUUID       = errors.New("a UUID is written as 8-4-4-4-12 hexadecimal digits")
 	errCSN        = errors.New("a CSN is written as YYYYMMDDHHMMSS.ffffffZ#cccccc#sss#mmmmmm")
 	errUIDName    = errors.New("the name is followed by \"#\" and something that is not a bit string such as '0110'B")
@@ -75,10 +75,10 @@ func isOIDOrName(v []byte) bool {
 	return true
 }
 
-// component returns the first component of a description "( first ...", without quotes.
+// component returns the first component of a description "( first ..." or "{ first ...", without quotes.
 func component(v []byte) ([]byte, bool) {
 	v = bytes.TrimLeft(v, " ")
-	if len(v) == 0 || v[0] != '(' {
+	if len(v) == 0 || v[0] != '(' && v[0] != '{' {
 		return nil, false
 	}
 	v = bytes.TrimLeft(v[1:], " ")
@@ -86,7 +86,7 @@ func component(v []byte) ([]byte, bool) {
 		first, _, ok := bytes.Cut(v[1:], []byte{'\''})
 		return first, ok
 	}
-	end := bytes.IndexAny(v, " )")
+	end := bytes.IndexAny(v, " )}")
 	if end <= 0 {
 		return nil, false
 	}

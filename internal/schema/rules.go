@@ -32,7 +32,8 @@ var (
 	stringSyntaxes  = []string{syn + "15", syn + "44", syn + "11", syn + "50"}
 	integerSyntaxes = []string{syn + "27"}
 	noSyntax        = []string{"-"}
-	describedByOID  = []string{syn + "3", syn + "16", syn + "30", syn + "31", syn + "35", syn + "37", syn + "54"}
+	describedByOID  = []string{syn + "3", syn + "16", syn + "30", syn + "31", syn + "35", syn + "37", syn + "54",
+		"1.3.6.1.4.1.4203.666.11.5.3.1"}
 )
 
 // builtinRules returns the matching rules, which are code and therefore not in files. Every call returns fresh values:

@@ -26,6 +26,7 @@ var (
 	errBootParameter   = errors.New("a boot parameter is written key=server:path")
 	errGuide           = errors.New("a guide is written class#criteria, with criteria such as sn$EQ|cn$SUBSTR")
 	errEnhancedGuide   = errors.New("an enhanced guide is written class#criteria#subset, with criteria such as sn$EQ and a subset of baseobject, oneLevel or wholeSubtree")
+	errControl         = errors.New("a control is written { OID }, with criticality TRUE and controlValue \"...\" behind the OID where it has them")
 	errSID             = errors.New("a CSN SID is three hexadecimal digits")
 )
 
@@ -255,6 +256,12 @@ func checkBootParameter(_ *Schema, v []byte) error {
 
 func checkSID(_ *Schema, v []byte) error {
 	return failUnless(len(v) == 3 && isHex(v[0]) && isHex(v[1]) && isHex(v[2]), errSID)
+}
+
+// checkControl checks a control as slapo-accesslog writes it: { OID criticality TRUE controlValue "..." }.
+func checkControl(_ *Schema, v []byte) error {
+	first, ok := component(v)
+	return failUnless(ok && validOID(first) && v[0] == '{' && v[len(v)-1] == '}', errControl)
 }
 
 func checkAuthPassword(s *Schema, v []byte) error {

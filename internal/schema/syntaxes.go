@@ -76,6 +76,7 @@ func builtinSyntaxes() []syntaxDef {
 		{"1.3.6.1.4.1.4203.666.11.2.1", "CSN", checkCSN, 0},
 		{"1.3.6.1.4.1.4203.666.11.2.4", "CSN SID", checkSID, 0},
 		{"1.3.6.1.4.1.4203.666.2.7", "OpenLDAP authz", checkDirectoryString, 0},
+		{"1.3.6.1.4.1.4203.666.11.5.3.1", "Control", checkControl, 0},
 		// RFC 2252 has these without a usable definition or RFC 4517 dropped them; schemas in use name them. Text is
 		// taken as text, the rest as octets.
 		{syn + "1", "ACI Item", anyOctets, octets},
