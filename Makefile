@@ -7,7 +7,7 @@ export CGO_ENABLED ?= 0
 
 FUZZTIME ?= 10s
 
-.PHONY: all build run test vet race lint bench fuzz interop chaos clean
+.PHONY: all build run test vet race lint bench bench-compare fuzz interop chaos clean
 
 all: build
 
@@ -45,8 +45,13 @@ interop: build
 chaos: build
 	PORTOLAN_CHAOS=full $(GO) test -count=1 -timeout 30m -v ./test/chaos
 
+# bench compares Portolan with slapd, which it installs where it is missing; see test/bench/run.sh.
 bench: build
 	test/bench/run.sh
+
+# bench-compare compares the Go benchmarks with those of the commit before; see test/bench/compare.sh.
+bench-compare:
+	test/bench/compare.sh
 
 clean:
 	rm -rf bin

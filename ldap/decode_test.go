@@ -304,3 +304,16 @@ func BenchmarkAppendResult(b *testing.B) {
 		buf = AppendResult(buf[:0], 12345, TagSearchResultDone, &r, nil)
 	}
 }
+
+func BenchmarkAppendEntry(b *testing.B) {
+	e := &SearchResultEntry{Name: []byte("uid=alice,ou=people,dc=example,dc=org")}
+	for _, name := range []string{"objectClass", "uid", "cn", "sn", "givenName", "mail", "telephoneNumber", "title", "l", "employeeNumber",
+		"uidNumber", "gidNumber", "homeDirectory", "loginShell", "description"} {
+		e.Attributes = append(e.Attributes, Attribute{Type: []byte(name), Values: octets("a value of ordinary length")})
+	}
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = AppendMessage(buf[:0], 12345, e, nil)
+	}
+}

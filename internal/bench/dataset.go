@@ -277,3 +277,15 @@ func ssha(password string, seed, n uint64) string {
 	h.Write(salt[:])
 	return "{SSHA}" + base64.StdEncoding.EncodeToString(append(h.Sum(nil), salt[:]...))
 }
+
+// Entries is how many entries the data set has in all.
+func (d *DataSet) Entries() int {
+	n := topEntries + d.People + d.Groups + d.PosixGroups
+	if d.Members > 0 {
+		n++
+	}
+	return n
+}
+
+// topEntries are the suffix, three parts of the tree, two accounts, and the group of administrators.
+const topEntries = 7

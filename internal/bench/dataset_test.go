@@ -76,6 +76,9 @@ func TestDataSet(t *testing.T) {
 	if people != d.People {
 		t.Errorf("%d people, want %d", people, d.People)
 	}
+	if len(members) != d.Entries() {
+		t.Errorf("%d entries, Entries says %d", len(members), d.Entries())
+	}
 	if mean := attributes / people; mean != 16 {
 		t.Errorf("%d attributes a person, want 16", mean)
 	}

@@ -195,6 +195,13 @@ func openOne(ctx context.Context, o *Options) (net.Conn, error) {
 	if err == nil {
 		err = bind(nc, *o.Bind)
 	}
+	for busy := (*ldap.Error)(nil); errors.As(err, &busy) && busy.Code == ldap.Busy; {
+		// Many connections that bind at one time are a lot of hashing for some servers; that is not what is measured.
+		if pause(ctx, busyPause) != nil {
+			break
+		}
+		err, busy = bind(nc, *o.Bind), nil
+	}
 	if err == nil {
 		err = nc.SetDeadline(time.Time{})
 	}
@@ -203,6 +210,20 @@ func openOne(ctx context.Context, o *Options) (net.Conn, error) {
 		return nil, fmt.Errorf("%s: bind as %s: %w", o.URL, o.Bind.DN, err)
 	}
 	return nc, nil
+}
+
+// busyPause is how long a server that is busy is left alone.
+const busyPause = 200 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // bind authenticates on a connection on which nothing else goes on.

@@ -203,16 +203,19 @@ func (o *Options) mark() (done func()) {
 }
 
 func (o *Options) connect(ctx context.Context) (driver, error) {
+	threads := o.Threads
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
 	if o.Workload == Connect {
+		if d, err := newLoopConnector(ctx, o, threads); d != nil || err != nil {
+			return d, err
+		}
 		return newConnector(o), nil
 	}
 	conns, err := open(ctx, o)
 	if err != nil {
 		return nil, err
-	}
-	threads := o.Threads
-	if threads == 0 {
-		threads = runtime.GOMAXPROCS(0)
 	}
 	d, err := newPoller(conns, threads)
 	if d != nil || err != nil {

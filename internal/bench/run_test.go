@@ -190,6 +190,42 @@ func TestLostConnections(t *testing.T) {
 	}
 }
 
+// TestBusy: a server that is busy while connections are opened is asked again.
+func TestBusy(t *testing.T) {
+	var asked atomic.Int32
+	l := listen(t, func(nc net.Conn) {
+		for {
+			var b [1024]byte
+			n, err := nc.Read(b[:])
+			if err != nil {
+				return
+			}
+			m, err := ldap.Decode(b[:n])
+			if err != nil {
+				return
+			}
+			answer := ldap.Op(&ldap.SearchResultDone{})
+			if _, ok := m.Op.(*ldap.BindRequest); ok {
+				r := &ldap.BindResponse{}
+				if asked.Add(1) == 1 {
+					r.Code = ldap.Busy
+				}
+				answer = r
+			}
+			if _, err := nc.Write(ldap.AppendMessage(nil, m.ID, answer, nil)); err != nil {
+				return
+			}
+		}
+	})
+	r, err := bench.Run(context.Background(), bench.Options{
+		URL: l, Workload: bench.Scan, Connections: 1, Outstanding: 1, Duration: time.Minute, Count: 1, Bind: &bench.User{DN: "cn=x", Password: "x"},
+		Requests: bench.Requests{Data: bench.DataSet{Base: ldaptest.Suffix, People: 1}, Run: "t"},
+	})
+	if err != nil || r.Done != 1 || asked.Load() != 2 {
+		t.Errorf("%+v, %v, asked %d times", r, err, asked.Load())
+	}
+}
+
 // listen runs a server of one function for each connection and returns its URL.
 func listen(t *testing.T, serve func(nc net.Conn)) string {
 	t.Helper()
@@ -249,7 +285,7 @@ func TestGoroutineDriver(t *testing.T) {
 		wrapped.Add(1)
 		return struct{ net.Conn }{nc}, err
 	}
-	for _, w := range []string{bench.Search, bench.Paged, bench.Modify} {
+	for _, w := range []string{bench.Search, bench.Paged, bench.Modify, bench.Connect} {
 		o.URL, o.Workload = url, w
 		r, err := bench.Run(context.Background(), o)
 		if err != nil {
@@ -259,7 +295,8 @@ func TestGoroutineDriver(t *testing.T) {
 			t.Errorf("%s: %+v", w, r)
 		}
 	}
-	if wrapped.Load() != 9 {
-		t.Errorf("%d connections", wrapped.Load())
+	// Three for each workload, one for a look at the server, and one for each bind.
+	if n := wrapped.Load(); n != 9+1+200 {
+		t.Errorf("%d connections", n)
 	}
 }

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the dialogues in testdata/script. Beside testscript's own commands they have:
 //
-//	server start CONFIG   run "portolan serve" (or, with "demo ARGS...", the demo) and wait until it is ready
+//	server start CONFIG ARGS...   run "portolan serve" (or, with "demo ARGS...", the demo) and wait until it is ready
 //	server stop           end it with SIGTERM, demand exit code 0; server.log then holds what it said
 //	server reload         send SIGHUP and wait until the server has logged the outcome
 //	code N ARGS...        run portolan and demand this exit code and one line on standard error
@@ -100,7 +100,7 @@ func (s *servers) command(ts *testscript.TestScript, neg bool, args []string) {
 	s.mu.Unlock()
 	switch args[0] {
 	case "start":
-		command := []string{"serve", "--config", args[1]}
+		command := append([]string{"serve", "--config"}, args[1:]...)
 		if args[1] == "demo" {
 			command = args[1:]
 		}

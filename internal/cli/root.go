@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -48,6 +49,8 @@ type program struct {
 // Main runs one command line, args without the name of the program, and returns the exit code. An interrupt or SIGTERM
 // ends the context of the command.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	// Sampled allocations would be kept for nobody: profiles sets another rate where somebody asks for them.
+	runtime.MemProfileRate = 0
 	ctx, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer release()
 	p := &program{stdin: stdin, stdout: stdout, stderr: stderr, version: Version(), release: release}

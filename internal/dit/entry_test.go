@@ -355,3 +355,35 @@ func TestCSN(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkSeal is what a write costs an entry: checked against the schema and encoded.
+func BenchmarkSeal(b *testing.B) {
+	d := alice(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := d.Seal(shapes, SealOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkEdit is the other way round: a draft of an entry.
+func BenchmarkEdit(b *testing.B) {
+	e := seal(b, alice(b))
+	b.ReportAllocs()
+	for b.Loop() {
+		if d := e.Edit(nil); len(d.Attrs) == 0 {
+			b.Fatal("no attributes")
+		}
+	}
+}
+
+// BenchmarkWire is the encoding of all user attributes of an entry for an answer.
+func BenchmarkWire(b *testing.B) {
+	e := seal(b, alice(b))
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = append(buf[:0], e.Wire(0, e.Shape().Users)...)
+	}
+}

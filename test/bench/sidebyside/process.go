@@ -1,0 +1,244 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// process is a server that runs.
+type process struct {
+	name  string
+	url   string
+	cmd   *exec.Cmd
+	log   string
+	ended chan struct{}
+	once  sync.Once
+}
+
+// launch starts a program whose output goes to a file, and waits until it listens on address.
+func launch(ctx context.Context, name, dir, address string, args ...string) (*process, error) {
+	p := &process{name: name, url: "ldap://" + address, log: filepath.Join(dir, name+".out"), ended: make(chan struct{})}
+	out, err := os.Create(p.log)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	// As many files as the system allows: the lines about connections need them.
+	p.cmd = exec.Command("/bin/sh", append([]string{"-c", `ulimit -n "$(ulimit -Hn)"; exec "$@"`, "sh"}, args...)...)
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Dir = out, out, dir
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		_ = p.cmd.Wait() // how it ended is told by whoever misses it
+		close(p.ended)
+	}()
+	for deadline := time.Now().Add(2 * time.Minute); ; {
+		nc, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			nc.Close()
+			return p, nil
+		}
+		select {
+		case <-p.ended:
+			return nil, fmt.Errorf("%s ended: %s", name, p.said())
+		case <-ctx.Done():
+			p.stop()
+			return nil, context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			p.stop()
+			return nil, fmt.Errorf("%s does not listen: %s", name, p.said())
+		}
+	}
+}
+
+// said is the end of what the process has written.
+func (p *process) said() string {
+	b, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(lines[max(0, len(lines)-3):], "; ")
+}
+
+// stop ends the process, if need be by force.
+func (p *process) stop() {
+	p.once.Do(func() {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		select {
+		case <-p.ended:
+		case <-time.After(15 * time.Second):
+			_ = p.cmd.Process.Kill()
+			<-p.ended
+		}
+	})
+}
+
+// once runs a program to its end and returns how long that took.
+func once(ctx context.Context, dir string, args ...string) (time.Duration, error) {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	began := time.Now()
+	err := cmd.Run()
+	took := time.Since(began)
+	if err != nil && ctx.Err() != nil {
+		return took, context.Cause(ctx)
+	}
+	if err != nil {
+		return took, fmt.Errorf("%s: %w: %s", filepath.Base(args[0]), err, lastLine(out.String()))
+	}
+	return took, nil
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}
+
+// freeAddress returns an address on loopback that nobody listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// clockTick is USER_HZ, in which the kernel tells process times on every architecture that Go runs on.
+const clockTick = 10 * time.Millisecond
+
+// cpuTime returns the processor time that a process has used.
+func cpuTime(pid int) (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The name of the program, which may have blanks, stands in brackets before all that is wanted.
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(f) < 13 {
+		return 0, errors.New("/proc/PID/stat is not as expected")
+	}
+	user, err1 := strconv.ParseInt(f[11], 10, 64)
+	system, err2 := strconv.ParseInt(f[12], 10, 64)
+	return time.Duration(user+system) * clockTick, errors.Join(err1, err2)
+}
+
+// resident returns the memory that a process has in use, in octets.
+func resident(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	kb, err := strconv.ParseInt(strings.TrimSuffix(value(string(b), "VmRSS:"), " kB"), 10, 64)
+	return kb << 10, err
+}
+
+// settled returns the resident memory when it has stopped to change, or after a few seconds.
+func settled(pid int) (int64, error) {
+	last, err := resident(pid)
+	for range 8 {
+		if err != nil {
+			break
+		}
+		time.Sleep(500 * time.Millisecond)
+		var now int64
+		if now, err = resident(pid); now-last < 1<<18 && last-now < 1<<18 {
+			return now, err
+		}
+		last = now
+	}
+	return last, err
+}
+
+// value returns what stands behind a key in one of the files of /proc.
+func value(text, key string) string {
+	for line := range strings.SplitSeq(text, "\n") {
+		if rest, ok := strings.CutPrefix(line, key); ok {
+			return strings.TrimSpace(strings.TrimLeft(rest, " \t:"))
+		}
+	}
+	return ""
+}
+
+func procFile(name string) string {
+	b, err := os.ReadFile(filepath.Join("/proc", name))
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+func cpuModel() string { return value(procFile("cpuinfo"), "model name") }
+
+func kernel() string { return "Linux " + strings.TrimSpace(procFile("sys/kernel/osrelease")) }
+
+func memoryTotal() string {
+	kb, err := strconv.ParseInt(strings.TrimSuffix(value(procFile("meminfo"), "MemTotal:"), " kB"), 10, 64)
+	if err != nil {
+		return "an unknown amount"
+	}
+	return fmt.Sprintf("%.0f GiB", float64(kb)/(1<<20))
+}
+
+// machineTime returns the time that all CPUs together were busy, and that they had, since the machine started.
+func machineTime() (busy, all time.Duration) {
+	for i, f := range strings.Fields(value(procFile("stat"), "cpu ")) {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil || i >= 8 { // guest time is part of user time
+			break
+		}
+		all += time.Duration(n) * clockTick
+		if i != 3 && i != 4 { // idle, and waiting for a disk
+			busy += time.Duration(n) * clockTick
+		}
+	}
+	return busy, all
+}
+
+// fsyncs returns how many times in a second one writer can make a few octets durable.
+func fsyncs(dir string) (float64, error) {
+	f, err := os.CreateTemp(dir, "fsync-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	b := make([]byte, 512)
+	began := time.Now()
+	n := 0
+	for ; time.Since(began) < time.Second; n++ {
+		if _, err := f.Write(b); err != nil {
+			return 0, err
+		}
+		if err := syscall.Fdatasync(int(f.Fd())); err != nil {
+			return 0, err
+		}
+	}
+	return float64(n) / time.Since(began).Seconds(), nil
+}
+
+// inMemory reports whether a directory is on a file system that keeps nothing.
+func inMemory(dir string) bool {
+	const tmpfs, ramfs = 0x01021994, 0x858458f6
+	var s syscall.Statfs_t
+	return syscall.Statfs(dir, &s) == nil && (s.Type == tmpfs || s.Type == ramfs)
+}
