@@ -192,14 +192,18 @@ func (w *work) renew(ctx context.Context) error {
 		o := w.options(bench.Options{Workload: bench.Bind, Connections: 4, Outstanding: 1}, p.url)
 		o.Requests.Users = w.again()
 		o.Warmup, o.Count, o.Duration = 0, 10*repeating, 30*time.Second
-		s, err := w.sample(ctx, p, o, false)
+		before, err := cpuTime(p.cmd.Process.Pid)
 		if err != nil {
 			return err
 		}
-		if s.Done > 0 && s.server/time.Duration(s.Done) < cheap {
-			return nil
+		if _, err := bench.Run(ctx, o); err != nil {
+			return err
 		}
-		if err := quiet(ctx, p, 10*time.Second); err != nil {
+		if err := quiet(ctx, p, 30*time.Second); err != nil {
+			return err
+		}
+		after, err := cpuTime(p.cmd.Process.Pid)
+		if err != nil || (after-before)/(10*repeating) < cheap {
 			return err
 		}
 	}

@@ -233,7 +233,7 @@ func (w *work) stopAll() {
 
 // quiet waits until a server uses no CPU for work that it does aside, such as renewing password hashes.
 func quiet(ctx context.Context, p *process, most time.Duration) error {
-	const pause = 500 * time.Millisecond
+	const pause, idle = time.Second, 20 * time.Millisecond
 	last, err := cpuTime(p.cmd.Process.Pid)
 	for end := time.Now().Add(most); err == nil && time.Now().Before(end); {
 		select {
@@ -243,7 +243,7 @@ func quiet(ctx context.Context, p *process, most time.Duration) error {
 		}
 		var now time.Duration
 		now, err = cpuTime(p.cmd.Process.Pid)
-		if now-last < pause/10 {
+		if now-last <= idle {
 			return err
 		}
 		last = now
