@@ -207,6 +207,7 @@ func (b *backup) sources() ([]source, error) {
 	for _, name := range c.Schema.Files {
 		add(name, "schema.files", true)
 	}
+	add(c.AuditKeyFile(), "audit.key_file", false)
 	there, err := os.ReadDir(c.DataDir)
 	if err != nil {
 		return nil, err

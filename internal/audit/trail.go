@@ -214,7 +214,10 @@ type Field struct{ Name, Text string }
 // are constants of the program.
 func (t *Trail) Event(event string, fields ...Field) {
 	now := t.o.Now()
-	t.wait(t.add(nil, func(b []byte) []byte {
+	t.wait(t.add(func() bool {
+		t.endWindow(now) // what was gathered came before
+		return false
+	}, func(b []byte) []byte {
 		b = begin(b, now, event)
 		for _, f := range fields {
 			if f.Text != "" {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"strings"
 
 	"portolan/internal/dit"
@@ -68,7 +67,7 @@ func (e *Engine) ParseAuthzID(authzID, method string) (*op.Identity, error) {
 	if user, ok := cutPrefixFold(authzID, "u:"); ok {
 		return e.identityOfUser(user, method)
 	}
-	return nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("%w: %q", op.Reason("not an authorization identity"), clip([]byte(authzID))))
+	return nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(op.Reason("not an authorization identity"))
 }
 
 // identityOfUser finds the one entry whose uid is user; nil where there is none or more than one.

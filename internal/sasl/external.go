@@ -63,7 +63,7 @@ func (x *external) Step(_ context.Context, req *op.Request, creds []byte) ([]byt
 			return nil, nil, err
 		}
 		if asked == nil || asked.Name.Norm != who.Name.Norm && !who.Admin {
-			return nil, nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("%w: %s as %q", op.Reason("may not act as another"), who.Name.DN, authz))
+			return nil, nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("%w: %s", op.Reason("may not act as another"), who.Name.DN))
 		}
 		if asked.Name.Norm == who.Name.Norm {
 			return nil, who, nil

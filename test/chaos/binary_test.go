@@ -5,6 +5,7 @@ package chaos
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -229,8 +230,48 @@ func (s *site) stop() {
 	}
 }
 
-// check demands that portolan check finds nothing.
+// check demands that portolan check finds nothing, and that nobody seems to have touched the audit log.
 func (s *site) check() {
 	s.t.Helper()
 	s.run(0, "check", "--config", s.config())
+	s.run(0, "audit", "verify", "--config", s.config())
+}
+
+// audited demands that every record of the journal since the audit log was begun has its line. The server must be running.
+func (s *site) audited() {
+	s.t.Helper()
+	s.run(0, "audit", "verify", "--config", s.config()) // the server writes all that it has
+	var status struct {
+		Journal struct{ First, Last uint64 }
+	}
+	if err := json.Unmarshal([]byte(s.run(0, "status", "--json", "--config", s.config())), &status); err != nil {
+		s.t.Fatal(err)
+	}
+	lines := map[uint64]int{}
+	begun := uint64(0)
+	for l := range strings.Lines(s.run(0, "audit", "tail", "--config", s.config(), "--json", "--lines", "0")) {
+		var e struct {
+			N, Seq, Journal uint64
+			Event           string
+		}
+		if err := json.Unmarshal([]byte(l), &e); err != nil {
+			s.t.Fatalf("%v: %s", err, l)
+		}
+		if e.N == 1 {
+			begun = e.Journal
+		}
+		lines[e.Seq]++
+	}
+	without, twice := 0, 0
+	for seq := max(begun+1, status.Journal.First); seq <= status.Journal.Last; seq++ {
+		switch n := lines[seq]; {
+		case n == 0:
+			without++
+		case n > 1:
+			twice++
+		}
+	}
+	if without+twice > 0 {
+		s.t.Errorf("of the records %d to %d %d have no line in the audit log, %d have two", begun+1, status.Journal.Last, without, twice)
+	}
 }

@@ -156,10 +156,56 @@ func ballast(t *testing.T, dir string, left int64) string {
 
 // fullDisk judges the answer that a full disk may give.
 func fullDisk(code uint16, text string) verdict {
-	if code == goldap.LDAPResultUnwillingToPerform && strings.Contains(text, "disk is full") {
+	if code == goldap.LDAPResultUnwillingToPerform && (strings.Contains(text, "disk is full") || strings.Contains(text, "audit log cannot be written")) {
 		return refused
 	}
 	return wrong
+}
+
+// TestFullAuditDisk fills the disk of the audit log alone under 16 writers: changes are refused and say why, reads and
+// binds go on, changes resume by themselves, and afterwards every change has its line.
+func TestFullAuditDisk(t *testing.T) {
+	disk, ok := smallDisk(t, 16)
+	if !ok {
+		return
+	}
+	s := newSite(t, t.TempDir())
+	text, err := os.ReadFile(s.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = fmt.Appendf(text, "\n[audit]\nfile = %q\n", filepath.Join(disk, "audit.log"))
+	if err := os.WriteFile(s.config(), text, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	x := newCrew(t, s, 16, uint64(time.Now().UnixNano()))
+	x.special = func(code uint16, text string) verdict {
+		if code == goldap.LDAPResultUnwillingToPerform && strings.Contains(text, "audit log cannot be written") {
+			return refused
+		}
+		return wrong
+	}
+	x.begin(s.dial)
+	x.await(&x.acked, 100)
+	weight := ballast(t, disk, 16<<10)
+	x.await(&x.refused, 50)
+	c := s.mustDial() // a bind
+	defer c.Close()
+	if r, err := c.Search(goldap.NewSearchRequest(sharedDN, goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(member=*)", []string{"cn"}, nil)); err != nil || len(r.Entries) != 1 {
+		t.Errorf("a read while the audit log cannot be written: %v", err)
+	}
+	if err := os.Remove(weight); err != nil {
+		t.Fatal(err)
+	}
+	before := x.acked.Load()
+	x.await(&x.acked, 100)
+	x.finish()
+	t.Logf("%d writes were acknowledged after there was room; %d were refused", x.acked.Load()-before, x.refused.Load())
+	x.verify()
+	s.audited()
+	s.stop()
+	s.check()
 }
 
 // TestFullDisk fills the disk under 16 writers: writes are refused and say why, reads and binds go on, and writes resume

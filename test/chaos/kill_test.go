@@ -38,6 +38,7 @@ func TestKillNine(t *testing.T) {
 			}
 		}
 		x.verify()
+		s.audited()
 		t.Logf("round %d: %d writes acknowledged, %d without an answer, ready again after %v", round, x.acked.Load()-before, pending, took)
 		if t.Failed() {
 			t.Fatalf("in round %d", round)
