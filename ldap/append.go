@@ -16,6 +16,9 @@ func AppendMessage(dst []byte, id int32, op Op, controls []Control) []byte {
 	return ber.End(dst, mark)
 }
 
+// AppendOp appends a protocolOp without the message around it.
+func AppendOp(dst []byte, op Op) []byte { return op.appendOp(dst) }
+
 // AppendResult appends the LDAPMessage of a response that is nothing but a result: tag is one that ResponseTag returns.
 // It saves the server a response value for the commonest answers.
 func AppendResult(dst []byte, id int32, tag byte, r *Result, controls []Control) []byte {

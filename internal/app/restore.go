@@ -47,6 +47,9 @@ func Restore(ctx context.Context, c *config.Config, o RestoreOptions) (*Manifest
 	if err == nil {
 		err = d.lookAt(beside)
 	}
+	if err == nil {
+		err = d.beginEpoch(ctx, beside)
+	}
 	if err = errors.Join(err, d.Close()); err == nil {
 		err = exchangeStores(beside, StoreDir(c))
 	}
@@ -66,6 +69,20 @@ func (d *Directory) lookAt(dir string) error {
 		return fmt.Errorf("the backup cannot be used: %w", err)
 	}
 	return s.Close()
+}
+
+// beginEpoch makes positions in the journal of a store that is about to be put into place mean nothing any more: what
+// consumers have seen of either store is no prefix of what will happen in this one.
+func (d *Directory) beginEpoch(ctx context.Context, dir string) error {
+	db, err := pebblekv.Open(dir, pebblekv.Options{Merger: store.Merger(), CacheBytes: checkCache})
+	if err != nil {
+		return fmt.Errorf("the backup cannot be opened: %w", err)
+	}
+	s, err := store.Open(db, d.storeOptions(OpenOptions{Log: d.Log}, nil))
+	if err != nil {
+		return fmt.Errorf("the backup cannot be used: %w", err)
+	}
+	return errors.Join(s.NewEpoch(ctx, d.Store.LastCSN()), s.Close())
 }
 
 // restorable refuses to throw entries away that nobody said to throw away, and a backup of another directory.

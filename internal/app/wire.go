@@ -5,6 +5,7 @@ import (
 
 	"portolan/internal/config"
 	"portolan/internal/control"
+	"portolan/internal/control/sync"
 	"portolan/internal/engine"
 	"portolan/internal/extop"
 	"portolan/internal/op"
@@ -30,10 +31,13 @@ var overlays = []overlay{
 
 // controls wrap an operation in this order, the first outermost.
 func controls(c *config.Config, p *op.Ports) []op.Control {
+	persistent := op.NewPlaces(c.Limits.MaxPersistent)
 	return append([]op.Control{
 		control.PasswordPolicy(),
 		control.AccountUsability(p),
 		control.Paged(c.Limits.MaxCursors),
+		sync.New(p, persistent),
+		control.PersistentSearch(p, persistent),
 	}, control.ExpiryNotices()...)
 }
 

@@ -18,13 +18,14 @@ internal/kv/*        < internal/kv
 internal/store       < ber ldap internal/schema internal/dit internal/kv
 internal/access      < ldap internal/schema internal/dit
 internal/credential  <
-internal/op          < ldap internal/dit internal/schema internal/access   # schema, access: extensions are given attribute types and effective rights
+internal/op          < ber ldap internal/dit internal/schema internal/access   # ber: messages that precede a result; schema, access: extensions are given attribute types and effective rights
 internal/client      < ber ldap
 internal/bench       < ber ldap ldif internal/client          # ldif: it makes its own data set
 internal/engine      < ber ldap internal/schema internal/dit internal/store internal/access internal/credential internal/op
 internal/overlay     < *                                      # only its test, which runs the examples of all overlays
 internal/overlay/*   < ber ldap internal/schema internal/dit internal/access internal/credential internal/client internal/op
 internal/control     < ber ldap internal/schema internal/dit internal/access internal/op
+internal/control/*   < ber ldap internal/schema internal/dit internal/access internal/op internal/control
 internal/extop       < ber ldap internal/schema internal/dit internal/access internal/credential internal/op
 internal/sasl        < ldap internal/dit internal/op internal/credential
 internal/audit       < ldap internal/op

@@ -131,6 +131,8 @@ type Limits struct {
 	MaxFilterNodes int `toml:"max_filter_nodes" min:"1"`
 	MaxControls    int `toml:"max_controls" min:"1"`
 	MaxAttributes  int `toml:"max_attributes" min:"1"`
+	// MaxPersistent counts the searches of all connections that stay for changes.
+	MaxPersistent int `toml:"max_persistent"`
 
 	// MaxSorted is the entries of one search result that are sorted.
 	MaxSorted int `toml:"max_sorted" min:"1"`

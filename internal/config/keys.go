@@ -130,6 +130,8 @@ func sections() []Section {
 				Doc: "Operations that one connection may have under way; beyond it the connection is not read for two seconds, and then a request for which there is still no room is answered busy."},
 			{Name: "max_cursors", Default: `16`, Example: `4`,
 				Doc: "Paged and list-view searches that one connection may have open; the one used longest ago goes first."},
+			{Name: "max_persistent", Default: `500`, Example: `50`,
+				Doc: "Searches of all clients together that stay for changes: persistent searches, and synchronizations that persist. 0 is no limit."},
 			{Name: "max_filter_nodes", Default: `2000`, Example: `200`, Reload: true,
 				Doc: "Nodes of one search filter."},
 			{Name: "max_controls", Default: `32`, Example: `16`, Reload: true,

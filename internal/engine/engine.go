@@ -34,6 +34,8 @@ type Options struct {
 	Now      func() time.Time
 	Rand     io.Reader
 	Log      *slog.Logger
+	// Copy says that the content is copied from other servers: see op.Journal.Ordered.
+	Copy bool
 	// MayWrite, where set, is asked before every write of a client; its error refuses the write.
 	MayWrite func() error
 	// Wait returns after a time, or when ctx ends with its error. Nil is a timer.

@@ -15,7 +15,13 @@ func (e *Engine) Directory() op.Directory { return directory{e} }
 type directory struct{ *Engine }
 
 // View implements op.Directory.
-func (d directory) View() op.Snapshot { return d.o.Store.View() }
+func (d directory) View() op.Snapshot { return snapshot{d.o.Store.View()} }
+
+// snapshot implements op.Snapshot.
+type snapshot struct{ *store.View }
+
+// Keep implements op.Snapshot.
+func (s snapshot) Keep() op.Snapshot { return snapshot{s.View.Keep()} }
 
 // Sight implements op.Directory.
 func (d directory) Sight(req *op.Request, r op.Reader) op.Sight {
@@ -97,9 +103,15 @@ func (d directory) Observe(f func(op.Commit)) {
 }
 
 // Journal returns the store's journal as extensions see it.
-func (e *Engine) Journal() op.Journal { return journal{e.o.Store} }
+func (e *Engine) Journal() op.Journal { return journal{e.o.Store, !e.o.Copy} }
 
-type journal struct{ *store.Store }
+type journal struct {
+	*store.Store
+	ordered bool
+}
+
+// Ordered implements op.Journal.
+func (j journal) Ordered() bool { return j.ordered }
 
 // Bounds implements op.Journal.
 func (j journal) Bounds() (first, last uint64) { return j.JournalBounds() }
@@ -157,6 +169,5 @@ func (e *Engine) Open(p *op.Ports) (stop func(), err error) {
 }
 
 var _ op.Directory = directory{}
-var _ op.Snapshot = (*store.View)(nil)
 var _ op.StateTx = (*store.Tx)(nil)
 var _ op.StateReader = (*store.View)(nil)

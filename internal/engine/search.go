@@ -82,7 +82,7 @@ func (e *Engine) search(ctx context.Context, req *op.Request, m *ldap.SearchRequ
 		return err
 	}
 	if req.Search.Instead != nil {
-		if done, err := req.Search.Instead(ctx, s.view, base); done || err != nil {
+		if done, err := req.Search.Instead(ctx, snapshot{s.view}, base); done || err != nil {
 			return err
 		}
 	}
@@ -150,18 +150,12 @@ func (s *search) begin(e *Engine, req *op.Request, m *ldap.SearchRequest, w op.W
 
 // base finds the base object; nil with no error is the root, above all naming contexts.
 func (s *search) base() (*dit.Entry, error) {
-	if len(s.m.Base) == 0 {
-		return nil, nil
+	if len(s.m.Base) > 0 {
+		if entry := s.quickBase(); entry != nil {
+			return entry, nil
+		}
 	}
-	if entry := s.quickBase(); entry != nil {
-		return entry, nil
-	}
-	deref := s.m.Deref == ldap.DerefFinding || s.m.Deref == ldap.DerefAlways
-	entry, err := s.e.find(s.view, s.m.Base, s.rights, findOptions{deref: deref, manage: s.req.Search.ManageDsaIT, scope: s.m.Scope, search: true})
-	if err != nil {
-		return nil, err
-	}
-	return entry, nil
+	return s.Base(s.m)
 }
 
 // quickBase finds the base object where nothing can be in the way: it is cached, and the directory has neither aliases nor

@@ -24,6 +24,7 @@ type sight struct {
 	// computed, where not nil, are virtual attributes about which nothing is said: see op.SearchPlan.Content.
 	computed *viewSet
 
+	listed    selection // of the list that was asked for last
 	candidate dit.Candidate
 	target    access.Target
 	slots     *access.SlotRights
@@ -149,6 +150,15 @@ func (s *sight) Match(f *dit.Filter) (dit.Truth, error) {
 		return dit.Undefined, nil
 	}
 	return f.Eval(&s.candidate)
+}
+
+// Base implements op.Sight.
+func (s *sight) Base(m *ldap.SearchRequest) (*dit.Entry, error) {
+	if len(m.Base) == 0 {
+		return nil, nil
+	}
+	deref := m.Deref == ldap.DerefFinding || m.Deref == ldap.DerefAlways
+	return s.e.find(s.r, m.Base, s.rights, findOptions{deref: deref, manage: s.req.Search.ManageDsaIT, scope: m.Scope, search: true})
 }
 
 // Compile implements op.Sight.
@@ -281,7 +291,7 @@ func (s *sight) Values(attr *schema.AttributeType, want access.Right, f func(val
 
 // EachAttribute implements op.Sight.
 func (s *sight) EachAttribute(list [][]byte, f func(d schema.Description, values [][]byte) bool) error {
-	var sel selection
+	sel := &s.listed
 	sel.compile(s.schema, s.views, list)
 	entry := s.target.Entry
 	sel.use(entry.Shape())
@@ -321,9 +331,8 @@ func (s *sight) EachAttribute(list [][]byte, f func(d schema.Description, values
 
 // AppendAttributes implements op.Sight.
 func (s *sight) AppendAttributes(dst []byte, list [][]byte, typesOnly bool) ([]byte, error) {
-	var sel selection
-	sel.compile(s.schema, s.views, list)
-	return s.appendSelected(dst, &sel, typesOnly)
+	s.listed.compile(s.schema, s.views, list)
+	return s.appendSelected(dst, &s.listed, typesOnly)
 }
 
 // appendSelected appends what a selection wants of the entry and what may be read of it.

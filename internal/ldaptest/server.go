@@ -43,6 +43,8 @@ type Server struct {
 
 	clock    Clock
 	options  Options
+	stopped  sync.Once
+	close    []net.Listener
 	sessions sync.WaitGroup
 	next     atomic.Uint64
 	hold     *holder
@@ -58,7 +60,7 @@ type Options struct {
 	TLS *tls.Config
 	// Afar makes the server take its clients for others than this host's.
 	Afar bool
-	// KV is the storage; nil is a new one in memory.
+	// KV is where the data is kept, for a server that goes on where another has ended; nil is a new one in memory.
 	KV kv.DB
 }
 
@@ -68,17 +70,15 @@ func (s *Server) Clock() *Clock { return &s.clock }
 // Start runs a server until the end of the test.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	c, err := config.Parse("test.toml", []byte("data_dir = \"unused\"\n[directory]\nsuffix = \""+Suffix+"\"\nadmin_dn = \""+AdminDN+"\"\n"+
-		"[password.argon2]\nmemory = \"8MiB\"\ntime = 1\n"+o.Config))
+	c, err := configuration(o.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{hold: newHolder()}
-	db := o.KV
-	if db == nil {
-		db = memkv.New(store.Merger())
+	if o.KV == nil {
+		o.KV = memkv.New(store.Merger())
 	}
-	d, err := app.Open(c, app.OpenOptions{KV: db, Version: "test", Now: s.clock.Now, Wait: s.clock.Wait})
+	s := &Server{hold: newHolder(), options: o}
+	d, err := app.Open(c, app.OpenOptions{KV: o.KV, Version: "test", Now: s.clock.Now, Wait: s.clock.Wait})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,16 +86,14 @@ func Start(t testing.TB, o Options) *Server {
 	if err := d.SetAdminPassword([]byte(AdminPassword)); err != nil {
 		t.Fatal(err)
 	}
-	s.options = o
 	s.Handler = s.hold.wrap(causes(t, d.Engine))
 	s.Load(t, o.LDIF)
-	var listeners []net.Listener
 	listen := func(secure bool) string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		listeners = append(listeners, l)
+		s.close = append(s.close, l)
 		go s.accept(l, secure)
 		return l.Addr().String()
 	}
@@ -103,16 +101,47 @@ func Start(t testing.TB, o Options) *Server {
 	if o.TLS != nil {
 		s.Secure = listen(true)
 	}
-	t.Cleanup(func() {
-		for _, l := range listeners {
+	t.Cleanup(func() { s.Stop(t) })
+	return s
+}
+
+// configuration is that of every test server, and what a test adds.
+func configuration(more string) (*config.Config, error) {
+	return config.Parse("test.toml", []byte("data_dir = \"unused\"\n[directory]\nsuffix = \""+Suffix+"\"\nadmin_dn = \""+AdminDN+"\"\n"+
+		"[password.argon2]\nmemory = \"8MiB\"\ntime = 1\n"+more))
+}
+
+// Reconfigure replaces what Options.Config added, as a reload of the file does.
+func (s *Server) Reconfigure(t testing.TB, more string) {
+	t.Helper()
+	c, err := configuration(more)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Directory.Reload(c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Crash ends the server, once the clients have gone, and returns what another one finds of its data.
+func (s *Server) Crash(t testing.TB) kv.DB {
+	t.Helper()
+	s.Stop(t)
+	return s.options.KV.(*memkv.DB).Crash()
+}
+
+// Stop ends the server, once the clients have gone.
+func (s *Server) Stop(t testing.TB) {
+	t.Helper()
+	s.stopped.Do(func() {
+		for _, l := range s.close {
 			l.Close()
 		}
 		s.sessions.Wait()
-		if err := d.Close(); err != nil {
+		if err := s.Directory.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
 	})
-	return s
 }
 
 // causes logs why an answer was other (80): the client is not told, and a test must never be in the dark.

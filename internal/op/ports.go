@@ -82,6 +82,8 @@ type Snapshot interface {
 	// Pin fixes the snapshot to one state, for reads that must fit together. Without it answers may come from two states
 	// next to each other. ldap.Busy-like errors of storage say that the schema has changed meanwhile.
 	Pin() error
+	// Keep returns another reader of the same state, with a life of its own. The snapshot must be pinned.
+	Keep() Snapshot
 	Close()
 }
 
@@ -95,6 +97,8 @@ type Sight interface {
 	// EntryRights and AttrRights are what the access rules give.
 	EntryRights() access.Right
 	AttrRights(d schema.Description) access.Right
+	// Base finds the base object as a search of the requester's would, nil being the root. Errors are what he is told.
+	Base(m *ldap.SearchRequest) (*dit.Entry, error)
 	// Compile returns a filter as a search of the requester's would have it. It belongs to the schema of the reader.
 	Compile(f *ldap.Filter) *dit.Filter
 	// Found says what a search of this scope would make of the entry, if it is in the scope: see InScope.
@@ -134,6 +138,8 @@ const (
 type Journal interface {
 	// Epoch identifies the line of sequences: positions of another epoch mean nothing here.
 	Epoch() uuid.UUID
+	// Ordered reports whether entryCSNs rise in the order of the journal: not in a copy of other servers' content.
+	Ordered() bool
 	// Bounds returns the sequences of the oldest and the newest record. Without records first is last + 1.
 	Bounds() (first, last uint64)
 	// Read calls f for the records from this sequence on, in order, until there are no more or f returns false. ErrTrimmed

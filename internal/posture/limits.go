@@ -23,6 +23,7 @@ func offs() []bound {
 		{"max_connections_per_address", func(l *config.Limits) int64 { return int64(l.MaxConnectionsPerAddress) }, "one host can take every connection that there is"},
 		{"idle_timeout", func(l *config.Limits) int64 { return int64(l.IdleTimeout) }, "connections that nobody uses any more are kept for ever"},
 		{"bind_timeout", func(l *config.Limits) int64 { return int64(l.BindTimeout) }, "strangers keep connections open for ever without a login"},
+		{"max_persistent", func(l *config.Limits) int64 { return int64(l.MaxPersistent) }, "clients can leave searches behind that cost something at every change, without end"},
 		{"write_timeout", func(l *config.Limits) int64 { return int64(l.WriteTimeout) }, "a client that does not read its answers holds them in memory for ever"},
 	}
 }

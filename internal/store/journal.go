@@ -147,7 +147,7 @@ func (s *Store) trimmer(ctx context.Context) {
 	ticker := time.NewTicker(trimInterval)
 	defer ticker.Stop()
 	for {
-		if err := s.trimJournal(ctx); err != nil && ctx.Err() == nil {
+		if err := s.TrimJournal(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("the journal could not be trimmed", "error", err)
 		}
 		select {
@@ -158,8 +158,8 @@ func (s *Store) trimmer(ctx context.Context) {
 	}
 }
 
-// trimJournal removes the oldest records as far as Retention allows.
-func (s *Store) trimJournal(ctx context.Context) error {
+// TrimJournal removes the oldest records as far as Retention allows. While the store is open it is done every minute.
+func (s *Store) TrimJournal(ctx context.Context) error {
 	keep, err := s.keepFrom()
 	first := s.first.Load()
 	if err != nil || keep <= first {

@@ -38,7 +38,7 @@ func TestJournalAt(t *testing.T) {
 		want(between, uint64(i+3))
 	}
 	want(dit.CSN{}, 1)
-	if err := s.trimJournal(context.Background()); err != nil {
+	if err := s.TrimJournal(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	first, _ := s.JournalBounds()

@@ -203,7 +203,7 @@ func TestRetention(t *testing.T) {
 	}
 	trim := func() (first, last uint64) {
 		t.Helper()
-		if err := s.trimJournal(context.Background()); err != nil {
+		if err := s.TrimJournal(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		return s.JournalBounds()

@@ -90,6 +90,14 @@ func (v *View) Pin() error {
 	return nil
 }
 
+// Keep returns another view of the same state. v must be pinned.
+func (v *View) Keep() *View {
+	k := v.s.views.Get().(*View)
+	k.s, k.at, k.gen, k.pinned = v.s, v.at, v.gen, true
+	v.at.refs.Add(1)
+	return k
+}
+
 func (v *View) kvReader() (kv.Reader, error) {
 	if !v.pinned {
 		if err := v.Pin(); err != nil {
