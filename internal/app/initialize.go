@@ -132,6 +132,20 @@ const overlayTemplate = `
 [overlay.unique]
 attributes = ["uid"]
 
+# Passwords: long and not easy to guess, instead of mixed and changed all the time (NIST SP 800-63B). Entries of the class
+# pwdPolicy are policies for some: see the documentation of the overlay.
+[overlay.ppolicy.policy]
+min_length = 10
+min_strength = 2                # 0 to 4; common words, the person's own name and keyboard walks count as guessed
+lockout = true                  # ten wrong passwords within 15 minutes lock the account, for 15 minutes:
+max_failure = 10                # nobody guesses on, and nobody keeps others out for good
+failure_count_interval = "15m"
+lockout_duration = "15m"
+# must_change = true            # a password that an administrator has set must be changed first
+# in_history = 5                # former passwords that may not come back
+# max_age = "365d"              # passwords expire; better not without a reason
+# check_breached = true         # with breached_passwords = "FILE" in [overlay.ppolicy]: the list of haveibeenpwned.com
+
 # [overlay.memberof]
 # nested = true         # groups of one's groups count as one's own
 
