@@ -95,22 +95,25 @@ func (e *Engine) authenticate(ctx context.Context, req *op.Request, norm, method
 		}
 	}
 	own := len(b.Stored)
-	if err := e.prove(ctx, req, set, b); err != nil {
+	hashed, err := e.prove(ctx, req, set, b)
+	if err != nil {
 		return err
 	}
-	if b.Entry != nil && b.Index >= 0 && b.Index < own {
+	// What is remembered was looked at when it was hashed.
+	if hashed && b.Entry != nil && b.Index >= 0 && b.Index < own {
 		e.rehash(req, set, b.Entry, b.Stored[b.Index], b.Password)
 	}
 	return nil
 }
 
 // prove checks the credentials of an outcome whose name, entry and stored values are known, and lets the overlays decide.
-// A refusal takes as long where the password was right as where it was wrong: who is locked out learns nothing.
-func (e *Engine) prove(ctx context.Context, req *op.Request, set *Settings, b *op.BindOutcome) error {
+// A refusal takes as long where the password was right as where it was wrong: who is locked out learns nothing. hashed says
+// that it took a hash.
+func (e *Engine) prove(ctx context.Context, req *op.Request, set *Settings, b *op.BindOutcome) (hashed bool, err error) {
 	for i := range e.o.Overlays {
 		if hook := e.o.Overlays[i].Attempt; hook != nil {
 			if err := hook(ctx, req, b); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
@@ -120,15 +123,15 @@ func (e *Engine) prove(ctx context.Context, req *op.Request, set *Settings, b *o
 	}
 	spent, err := e.check(ctx, req, set, b, refusal)
 	if err != nil {
-		return err
+		return false, err
 	}
 	refused := e.bound(ctx, req, b)
 	if refused != nil && b.Index >= 0 {
 		if err := e.equalize(ctx, req, set, b.Password, spent); err != nil {
-			return err
+			return true, err
 		}
 	}
-	return refused
+	return spent.Work > 0, refused
 }
 
 // conclude ends a check of credentials once its snapshot is given back: the answer waits as long as overlays ask for, and

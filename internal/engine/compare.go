@@ -104,7 +104,7 @@ func (s *search) comparePassword(ctx context.Context, entry *dit.Entry, desc sch
 	}
 	b.Entry, b.Name, b.Reader = entry, s.target.Name, s.r
 	b.Identity = &op.Identity{Name: b.Name, Entry: entry.ID, UUID: entry.UUID, Method: "compare"}
-	err := s.e.prove(ctx, s.req, s.set, b)
+	_, err := s.e.prove(ctx, s.req, s.set, b)
 	switch {
 	case err == nil:
 		s.req.Reply.Code = ldap.CompareTrue

@@ -69,11 +69,15 @@ func (st *State) Get(key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return getState(r, key)
+	view.key = stateKey(view.key[:0], key)
+	return getStored(r, view.key)
 }
 
-func getState(r kv.Reader, key []byte) ([]byte, error) {
-	v, err := r.Get([]byte{}, stateKey(nil, key))
+func getState(r kv.Reader, key []byte) ([]byte, error) { return getStored(r, stateKey(nil, key)) }
+
+// getStored reads a value by its whole key.
+func getStored(r kv.Reader, key []byte) ([]byte, error) {
+	v, err := r.Get([]byte{}, key)
 	if errors.Is(err, kv.ErrNotFound) {
 		return nil, nil
 	}

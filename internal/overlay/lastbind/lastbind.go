@@ -4,7 +4,9 @@ package lastbind
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +43,39 @@ func New(o Options) op.Overlay {
 type lastbind struct {
 	o     Options
 	ports atomic.Pointer[op.Ports] // nil until opened
+	noted noted
+}
+
+// noted remembers some of the last binds that were noted, so that further ones of the account cost nothing.
+type noted struct {
+	mu    sync.Mutex
+	slots [4096]struct {
+		account uuid.UUID
+		at      time.Time
+	}
+}
+
+func (n *noted) slot(id uuid.UUID) int { return int(binary.BigEndian.Uint16(id[14:])) % len(n.slots) }
+
+// fresh reports whether a bind of the account was noted within a time before now, and notes this one if not.
+func (n *noted) fresh(id uuid.UUID, now time.Time, within time.Duration) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := &n.slots[n.slot(id)]
+	if age := now.Sub(s.at); s.account == id && age >= 0 && age < within {
+		return true
+	}
+	s.account, s.at = id, now
+	return false
+}
+
+// forget has the next bind of the account noted.
+func (n *noted) forget(id uuid.UUID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s := &n.slots[n.slot(id)]; s.account == id {
+		s.at = time.Time{}
+	}
 }
 
 func (x *lastbind) open(p *op.Ports) (func(), error) {
@@ -54,15 +89,11 @@ func (x *lastbind) bind(_ context.Context, _ *op.Request, b *op.BindOutcome) err
 		return nil
 	}
 	p := x.ports.Load()
-	key, now := op.LastBindKey(b.Entry.UUID), p.Now()
-	value, err := p.State.Get(key)
-	if err != nil {
-		return err
-	}
-	if last, ok := op.DecodeLastSuccess(value); ok && now.Sub(last) < x.o.Precision && !last.After(now) {
+	now := p.Now()
+	if x.noted.fresh(b.Entry.UUID, now, x.o.Precision) {
 		return nil
 	}
-	return p.State.Set(key, op.AppendLastSuccess(nil, now))
+	return p.State.Set(op.LastBindKey(b.Entry.UUID), op.AppendLastSuccess(nil, now))
 }
 
 // derive drops what is remembered of an entry that is deleted.
@@ -121,6 +152,7 @@ func (x *lastbind) match(r op.Reader, _ *dit.Node, _ op.Visible) (*dit.IDSet, di
 
 // write lets an administrator delete the time, which ends the idle lock of an account, and set it under the relax control.
 func (x *lastbind) write(tx op.Tx, req *op.Request, e *dit.Entry, t *schema.AttributeType, kind ldap.ModOp, values [][]byte) (bool, error) {
+	x.noted.forget(e.UUID)
 	key := op.LastBindKey(e.UUID)
 	value, err := tx.State(key)
 	if err != nil {

@@ -35,6 +35,9 @@ func (x *ppolicy) account(r op.Reader, e *dit.Entry, name dit.Name) (*account, e
 
 // recordOf reads the failures of an account. A record that cannot be read is as good as none: check reports it.
 func (x *ppolicy) recordOf(e *dit.Entry) (record, error) {
+	if !x.tracked.has(e.UUID) {
+		return record{}, nil
+	}
 	value, err := x.ports.Load().State.Get(stateKey(e.UUID))
 	if err != nil || value == nil {
 		return record{}, err
@@ -104,7 +107,7 @@ func (x *ppolicy) attempt(_ context.Context, _ *op.Request, b *op.BindOutcome) e
 	if b.Identity != nil && b.Identity.Admin {
 		return nil
 	}
-	who := subject{name: b.Name, classes: noClasses}
+	who := subject{name: b.Name}
 	if b.Entry != nil {
 		who = subjectOf(b.Reader.Schema(), b.Entry, b.Name)
 	}
@@ -132,8 +135,6 @@ func (x *ppolicy) attempt(_ context.Context, _ *op.Request, b *op.BindOutcome) e
 	b.Finally = append(b.Finally, leave)
 	return nil
 }
-
-func noClasses() [][]byte { return nil }
 
 // bind applies draft section 8.1 to a password that was checked.
 func (x *ppolicy) bind(ctx context.Context, req *op.Request, b *op.BindOutcome) error {
@@ -194,6 +195,7 @@ func (x *ppolicy) failed(ctx context.Context, req *op.Request, a *account, b *op
 		return nil // there is no password to guess
 	}
 	var locks bool
+	x.tracked.add(a.entry.UUID)
 	err := x.ports.Load().State.Update(stateKey(a.entry.UUID), func(old []byte) []byte {
 		a.record, _ = decodeRecord(old)
 		locks = a.record.fail(a.policy.Policy, a.now)
@@ -366,7 +368,7 @@ func (x *ppolicy) bindUnknown(b *op.BindOutcome) error {
 	if !b.Wrong || b.Name.Norm == "" || b.Purpose != op.ForBind {
 		return nil
 	}
-	g, err := x.policyFor(b.Reader, subject{name: b.Name, classes: noClasses})
+	g, err := x.policyFor(b.Reader, subject{name: b.Name})
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func newSubject(s *schema.Schema, p *op.NewPassword) subject {
 	if p.Entry != nil {
 		return subjectOf(s, p.Entry, p.Name)
 	}
-	who := subject{name: p.Name, classes: func() [][]byte { return p.Attribute(s.Known.ObjectClass) }}
+	who := subject{name: p.Name, classes: p.Attribute(s.Known.ObjectClass)}
 	if own := p.Attribute(s.Known.PwdPolicySubentry); len(own) > 0 {
 		who.own = own[0]
 	}
@@ -237,12 +237,10 @@ func storedPasswords(s *schema.Schema, e *dit.Entry) (n int) {
 // draftSubject is the account that a draft will be.
 func draftSubject(tx op.Tx, d *dit.Draft) subject {
 	s := tx.Schema()
-	who := subject{id: d.ID, own: d.First(s.Known.PwdPolicySubentry), classes: func() [][]byte {
-		if a := d.Attr(schema.Description{Type: s.Known.ObjectClass}); a != nil {
-			return a.Values
-		}
-		return nil
-	}}
+	who := subject{id: d.ID, own: d.First(s.Known.PwdPolicySubentry)}
+	if a := d.Attr(schema.Description{Type: s.Known.ObjectClass}); a != nil {
+		who.classes = a.Values
+	}
 	who.name.Norm = d.NormRDN
 	if d.Parent == 0 {
 		return who

@@ -9,8 +9,11 @@ package ppolicy
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 
 	"portolan/internal/credential"
 	"portolan/internal/op"
@@ -78,12 +81,45 @@ type ppolicy struct {
 	policies   policyCache
 	selected   selectionCache
 
+	tracked tracked
 	waiting *waiting
 	unknown *unknown
 }
 
+// tracked are the accounts that may have a record: few have, and the others are not to cost a look into the store. An account
+// stays in it when its record goes.
+type tracked struct {
+	mu  sync.RWMutex
+	ids map[uuid.UUID]struct{}
+}
+
+func (t *tracked) add(id uuid.UUID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ids == nil {
+		t.ids = make(map[uuid.UUID]struct{})
+	}
+	t.ids[id] = struct{}{}
+}
+
+func (t *tracked) has(id uuid.UUID) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	_, ok := t.ids[id]
+	return ok
+}
+
 func (x *ppolicy) open(p *op.Ports) (func(), error) {
 	if err := x.o.validate(p); err != nil {
+		return nil, err
+	}
+	err := p.State.Each([]byte(statePrefix), func(key, _ []byte) bool {
+		if id, err := uuid.FromBytes(key[len(statePrefix):]); err == nil {
+			x.tracked.add(id)
+		}
+		return true
+	})
+	if err != nil {
 		return nil, err
 	}
 	if x.o.Breached != "" {

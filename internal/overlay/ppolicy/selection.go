@@ -22,16 +22,22 @@ type subject struct {
 	id   dit.ID // 0 for one that is being added
 	seq  uint64
 	name dit.Name
-	// own is pwdPolicySubentry as stored; classes the values of objectClass.
-	own     []byte
-	classes func() [][]byte
+	// own is pwdPolicySubentry as stored.
+	own []byte
+	// The object classes are those of entry, or where that is nil classes.
+	entry   *dit.Entry
+	classes [][]byte
 }
 
 func subjectOf(s *schema.Schema, e *dit.Entry, name dit.Name) subject {
-	return subject{
-		id: e.ID, seq: e.Seq, name: name, own: e.First(schema.Description{Type: s.Known.PwdPolicySubentry}),
-		classes: func() [][]byte { return valuesOf(e, s.Known.ObjectClass) },
+	return subject{id: e.ID, seq: e.Seq, name: name, own: e.First(schema.Description{Type: s.Known.PwdPolicySubentry}), entry: e}
+}
+
+func (who *subject) objectClasses(s *schema.Schema) [][]byte {
+	if who.entry != nil {
+		return valuesOf(who.entry, s.Known.ObjectClass)
 	}
+	return who.classes
 }
 
 // valuesOf returns the values of an attribute type without options.
@@ -426,7 +432,7 @@ func (e *subentry) covers(s *schema.Schema, who subject) bool {
 			return false
 		}
 	}
-	return len(e.spec.Filter) == 0 || refined(s, e.spec.Filter, who.classes())
+	return len(e.spec.Filter) == 0 || refined(s, e.spec.Filter, who.objectClasses(s))
 }
 
 // refined decides a specification filter, whose steps are in postfix order.

@@ -80,6 +80,7 @@ func (x *ppolicy) write(tx op.Tx, req *op.Request, e *dit.Entry, t *schema.Attri
 	if t != tx.Schema().Known.PwdFailureTime {
 		return false, nil // pwdPolicySubentry is stored
 	}
+	x.tracked.add(e.UUID)
 	key := stateKey(e.UUID)
 	value, err := tx.State(key)
 	if err != nil {
