@@ -106,10 +106,35 @@ func (e *Engine) authenticate(ctx context.Context, req *op.Request, norm, method
 	return nil
 }
 
+// errUnsettled is what the guard is told of a check that ended in a panic.
+var errUnsettled = ldap.Errorf(ldap.Other, "")
+
+// guarded has f check the credentials of an outcome, unless the guard refuses.
+func (e *Engine) guarded(ctx context.Context, req *op.Request, b *op.BindOutcome, f func() error) error {
+	if e.o.Guard == nil {
+		return f()
+	}
+	if err := e.o.Guard.Attempt(ctx, req, b); err != nil {
+		return err
+	}
+	err := error(errUnsettled)
+	defer func() { e.o.Guard.Settle(req, b, err) }()
+	err = f()
+	return err
+}
+
 // prove checks the credentials of an outcome whose name, entry and stored values are known, and lets the overlays decide.
 // A refusal takes as long where the password was right as where it was wrong: who is locked out learns nothing. hashed says
 // that it took a hash.
 func (e *Engine) prove(ctx context.Context, req *op.Request, set *Settings, b *op.BindOutcome) (hashed bool, err error) {
+	err = e.guarded(ctx, req, b, func() (err error) {
+		hashed, err = e.proveUnguarded(ctx, req, set, b)
+		return err
+	})
+	return hashed, err
+}
+
+func (e *Engine) proveUnguarded(ctx context.Context, req *op.Request, set *Settings, b *op.BindOutcome) (hashed bool, err error) {
 	for i := range e.o.Overlays {
 		if hook := e.o.Overlays[i].Attempt; hook != nil {
 			if err := hook(ctx, req, b); err != nil {
@@ -167,7 +192,11 @@ func (e *Engine) check(ctx context.Context, req *op.Request, set *Settings, b *o
 		b.Err = refusal
 		return spent, nil
 	}
-	if b.Index, spent, err = e.verify(ctx, req, set, uuidOf(b.Entry), b.Stored, b.Password); err != nil {
+	class := credential.Normal
+	if b.Honest {
+		class = credential.Honest
+	}
+	if b.Index, spent, err = e.verify(ctx, req, set, class, uuidOf(b.Entry), b.Stored, b.Password); err != nil {
 		return spent, err
 	}
 	b.Wrong = b.Index < 0
@@ -251,13 +280,13 @@ func passwordsOf(view *store.View, entry *dit.Entry) [][]byte {
 // verify finds the stored value that the password matches, -1 for none, and says what that has cost. Passwords that were
 // right before are recognised without a hash; everything else is hashed in the pool, and failures cost the same whatever
 // their reason.
-func (e *Engine) verify(ctx context.Context, req *op.Request, set *Settings, uuid [16]byte, values [][]byte, password []byte) (int, credential.Cost, error) {
+func (e *Engine) verify(ctx context.Context, req *op.Request, set *Settings, class credential.Class, uuid [16]byte, values [][]byte, password []byte) (int, credential.Cost, error) {
 	for i, stored := range values {
 		if e.o.Verified.Hit(uuid, stored, set.PolicyVersion, password) {
 			return i, credential.Cost{}, nil
 		}
 	}
-	result, err := e.verifyUncached(ctx, req, set, values, password)
+	result, err := e.verifyUncached(ctx, req, set, class, values, password)
 	if err == nil && result.Index >= 0 {
 		e.o.Verified.Add(uuid, values[result.Index], set.PolicyVersion, password)
 	}
@@ -265,9 +294,9 @@ func (e *Engine) verify(ctx context.Context, req *op.Request, set *Settings, uui
 }
 
 // verifyUncached is verify without what is remembered.
-func (e *Engine) verifyUncached(ctx context.Context, req *op.Request, set *Settings, values [][]byte, password []byte) (credential.Result, error) {
+func (e *Engine) verifyUncached(ctx context.Context, req *op.Request, set *Settings, class credential.Class, values [][]byte, password []byte) (credential.Result, error) {
 	result := credential.Result{Index: -1}
-	if err := e.inPool(ctx, req, func() { result = set.Passwords.Check(values, password) }); err != nil {
+	if err := e.inPool(ctx, req, class, func() { result = set.Passwords.Check(values, password) }); err != nil {
 		return credential.Result{Index: -1}, err
 	}
 	if result.Err != nil {
@@ -281,13 +310,13 @@ func (e *Engine) equalize(ctx context.Context, req *op.Request, set *Settings, p
 	if spent.Work >= set.Passwords.Cost().Work {
 		return nil
 	}
-	return e.inPool(ctx, req, func() { set.Passwords.Equalize(password, spent) })
+	return e.inPool(ctx, req, credential.Normal, func() { set.Passwords.Equalize(password, spent) })
 }
 
 // inPool runs work in the hashing pool; busy says that the pool is full.
-func (e *Engine) inPool(ctx context.Context, req *op.Request, work func()) error {
+func (e *Engine) inPool(ctx context.Context, req *op.Request, class credential.Class, work func()) error {
 	ctx = req.Detach(ctx)
-	job := credential.Job{Class: credential.Normal, Source: sourceOf(req.Conn)}
+	job := credential.Job{Class: class, Source: sourceOf(req.Conn)}
 	if err := e.o.Hashing.Do(ctx, job, work); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -343,6 +372,21 @@ func (e *Engine) saslBind(ctx context.Context, req *op.Request, m *ldap.BindRequ
 			creds = []byte{}
 		}
 	}
+	claimant, ok := state.step.(op.Claimant)
+	if !ok || e.o.Guard == nil {
+		return e.saslStep(ctx, req, state, creds)
+	}
+	claimed := claimant.Claimed()
+	if claimed.Norm == "" {
+		return e.saslStep(ctx, req, state, creds)
+	}
+	checked := op.BindOutcome{Name: claimed, Proved: state.mechanism, Index: -1}
+	err := e.guarded(ctx, req, &checked, func() error { return e.saslStep(ctx, req, state, creds) })
+	return e.conclude(ctx, req, &checked, err)
+}
+
+// saslStep takes one step of an exchange that goes on or begins.
+func (e *Engine) saslStep(ctx context.Context, req *op.Request, state *exchange, creds []byte) error {
 	challenge, who, err := state.step.Step(ctx, req, creds)
 	if err != nil {
 		if who != nil && who.Entry != 0 {

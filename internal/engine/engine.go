@@ -36,6 +36,8 @@ type Options struct {
 	Log      *slog.Logger
 	// Copy says that the content is copied from other servers: see op.Journal.Ordered.
 	Copy bool
+	// Guard, where set, is asked before credentials are checked.
+	Guard op.Guard
 	// MayWrite, where set, is asked before every write of a client; its error refuses the write.
 	MayWrite func() error
 	// Wait returns after a time, or when ctx ends with its error. Nil is a timer.

@@ -173,7 +173,7 @@ func (p *passwordChange) ask(ctx context.Context, password []byte) error {
 				Old: p.old, OldRight: p.right, Stored: p.stored, ByAdmin: p.req.Identity.Admin,
 				Self: p.entry != nil && p.req.Identity.Entry == p.entry.ID,
 				Verify: func(ctx context.Context, hashed [][]byte) (int, error) {
-					result, err := p.e.verifyUncached(ctx, p.req, p.set, hashed, password)
+					result, err := p.e.verifyUncached(ctx, p.req, p.set, credential.Normal, hashed, password)
 					return result.Index, err
 				},
 			}
@@ -317,6 +317,7 @@ func (e *Engine) isOldPassword(ctx context.Context, req *op.Request, norm string
 	if err != nil {
 		return false, err
 	}
+	checked.Name = dit.Name{Norm: norm}
 	match, err := e.oldPassword(ctx, req, e.Settings(), view, entry, password, checked)
 	return match != nil, err
 }
@@ -324,7 +325,7 @@ func (e *Engine) isOldPassword(ctx context.Context, req *op.Request, norm string
 // oldPassword finds the stored value that the old password in a change matches; nil for none. The overlays see the outcome:
 // who is bound already must not be able to guess passwords without end. checked is to be concluded by the caller.
 func (e *Engine) oldPassword(ctx context.Context, req *op.Request, set *Settings, view *store.View, entry *dit.Entry, password []byte, checked *op.BindOutcome) ([]byte, error) {
-	b := op.BindOutcome{Purpose: op.ForChange, Entry: entry, Reader: view, Password: password, Index: -1}
+	b := op.BindOutcome{Purpose: op.ForChange, Entry: entry, Name: checked.Name, Reader: view, Password: password, Index: -1}
 	if entry != nil {
 		var err error
 		if b.Name, err = view.Name(entry); err != nil {
@@ -333,10 +334,12 @@ func (e *Engine) oldPassword(ctx context.Context, req *op.Request, set *Settings
 		b.Identity = &op.Identity{Name: b.Name, Entry: entry.ID, UUID: entry.UUID, Method: "simple"}
 		b.Stored = passwordsOf(view, entry)
 	}
-	if _, err := e.check(ctx, req, set, &b, nil); err != nil {
-		return nil, err
-	}
-	err := e.bound(ctx, req, &b)
+	err := e.guarded(ctx, req, &b, func() error {
+		if _, err := e.check(ctx, req, set, &b, nil); err != nil {
+			return err
+		}
+		return e.bound(ctx, req, &b)
+	})
 	checked.Delay, checked.Finally = max(checked.Delay, b.Delay), append(checked.Finally, b.Finally...)
 	switch {
 	case ldap.CodeOf(err) == ldap.InvalidCredentials:

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 
+	"portolan/internal/credential"
 	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/internal/store"
@@ -50,7 +51,7 @@ func (d directory) Perform(ctx context.Context, req *op.Request, w op.Writer) er
 
 // Verify implements op.Directory.
 func (d directory) Verify(ctx context.Context, req *op.Request, stored [][]byte, password []byte) (int, error) {
-	result, err := d.verifyUncached(ctx, req, d.Settings(), stored, password)
+	result, err := d.verifyUncached(ctx, req, d.Settings(), credential.Normal, stored, password)
 	return result.Index, err
 }
 

@@ -316,6 +316,9 @@ func (s *search) tick(ctx context.Context) error {
 	if !s.deadline.IsZero() && s.e.o.Now().After(s.deadline) {
 		return ldap.Errorf(ldap.TimeLimitExceeded, "the time limit of %v is over", s.req.Limits.Time)
 	}
+	if s.checked&(op.PaceEvery-1) == 0 && s.req.Pacer != nil {
+		return s.req.Pacer.Pace(ctx, s.req)
+	}
 	return nil
 }
 

@@ -50,6 +50,7 @@ type Conn struct {
 	tls      atomic.Pointer[tls.ConnectionState]
 	identity atomic.Pointer[Identity]
 	memo     atomic.Value
+	guarded  atomic.Value
 
 	mu    sync.Mutex
 	state map[any]any // dropped at every change of identity and of TLS
@@ -132,6 +133,12 @@ func (c *Conn) Memo() any { return c.memo.Load() }
 
 // SetMemo keeps a value for Memo; all values of a connection are of one type.
 func (c *Conn) SetMemo(v any) { c.memo.Store(v) }
+
+// Guarded and SetGuarded are Memo and SetMemo for the guard.
+func (c *Conn) Guarded() any { return c.guarded.Load() }
+
+// SetGuarded keeps a value for Guarded.
+func (c *Conn) SetGuarded(v any) { c.guarded.Store(v) }
 
 // End drops the state; the session calls it when the connection has ended.
 func (c *Conn) End() { c.dropState() }

@@ -89,6 +89,12 @@ type BindOutcome struct {
 	// another server's word. Nothing is compared then.
 	Proved string
 
+	// Honest says that the client has recently proved the same account: it goes first in the hashing pool. Repeated says that
+	// the password is one that was wrong before, so that it tells nothing new of who offers it. The guard sets both.
+	Honest, Repeated bool
+	// Guarded is the guard's own, between Attempt and Settle.
+	Guarded any
+
 	// What follows is known once the credentials were checked, that is to Bind.
 
 	// Index is the place in Stored of the value that matched, or -1.
