@@ -31,13 +31,33 @@ var overlays = []overlay{
 
 // controls wrap an operation in this order, the first outermost.
 func controls(c *config.Config, p *op.Ports) []op.Control {
-	persistent := op.NewPlaces(c.Limits.MaxPersistent)
+	l := &c.Limits
+	persistent := op.NewPlaces(l.MaxPersistent)
 	return append([]op.Control{
+		control.SessionTracking(),
+		extop.TransactionControl(extop.TransactionLimits{Operations: l.TransactionOperations, Octets: l.TransactionBytes}),
+		control.ProxyAuthz(p), // what follows is done as the other identity
 		control.PasswordPolicy(),
 		control.AccountUsability(p),
-		control.Paged(c.Limits.MaxCursors),
+		control.AuthzID(),
+		control.DontUseCopy(p),
+		control.ManageDsaIT(),
+		control.Subentries(),
 		sync.New(p, persistent),
 		control.PersistentSearch(p, persistent),
+		control.Relax(),
+		control.Permissive(),
+		control.TreeDelete(),
+		control.NoOp(),
+		control.Assertion(p),
+		control.PreRead(p),
+		control.PostRead(p),
+		control.Sort(l.MaxSorted, p), // before those that cut the sorted result up
+		control.VLV(l.MaxCursors, p),
+		control.Paged(l.MaxCursors, p),
+		control.MatchedValues(), // before those that must not bring discarded values back
+		control.Deref(p),
+		control.EffectiveRights(p),
 	}, control.ExpiryNotices()...)
 }
 
@@ -46,6 +66,9 @@ func extended(e *engine.Engine, p *op.Ports) []op.Extended {
 	return []op.Extended{
 		extop.WhoAmI(),
 		extop.PasswordModify(e, p.Rand),
+		extop.Cancel(),
+		extop.TransactionStart(p),
+		extop.TransactionEnd(p),
 	}
 }
 

@@ -124,6 +124,9 @@ func (a *AccessLog) operation(b []byte, req *op.Request, err error, now time.Tim
 	if req.Identity != nil && !req.Identity.IsAnonymous() {
 		b = appendQuoted(append(b, " who="...), req.Identity.Name.DN)
 	}
+	if req.Identity != nil && req.Identity.Proxied != nil {
+		b = appendQuoted(append(b, " by="...), req.Identity.Proxied.Name.DN)
+	}
 	b = strconv.AppendInt(append(b, " result="...), int64(code), 10)
 	t := &req.Trace
 	if _, search := req.Op.(*ldap.SearchRequest); search {
@@ -136,6 +139,10 @@ func (a *AccessLog) operation(b []byte, req *op.Request, err error, now time.Tim
 	}
 	if t.Seq != 0 {
 		b = strconv.AppendUint(append(b, " seq="...), t.Seq, 10)
+	}
+	for i := range t.Sessions {
+		s := &t.Sessions[i]
+		b = appendQuoted(append(b, " session="...), s.SourceIP+" "+s.SourceName+" "+s.Format+" "+s.Identifier)
 	}
 	if t.Note != "" {
 		b = appendQuoted(append(b, " note="...), t.Note)

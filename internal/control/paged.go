@@ -1,16 +1,10 @@
-// Package control has the controls, one file each. A control parses its value, tells the engine through op.SearchPlan and
-// op.WritePlan what it wants, and adds its response.
 package control
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"sync"
+	"slices"
 
 	"portolan/ber"
-	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/ldap"
 )
@@ -19,16 +13,16 @@ import (
 const PagedOID = "1.2.840.113556.1.4.319"
 
 // Paged is simple paged results (RFC 2696). A cookie names a cursor of its connection and identity: a position, no
-// snapshot and no iterator, so that an abandoned one costs a few octets. Several may be open on one connection, with
-// other searches in between. When there are more than most the one that was used longest ago is forgotten, and its
-// cookie is refused.
-func Paged(most int) op.Control {
+// snapshot and no iterator, so that an abandoned one costs a few octets; where the result is sorted (RFC 2891 section 3) it is
+// the list of the ids to come. Several may be open on one connection, with other searches in between. When there are more
+// than most the one that was used longest ago is forgotten, and its cookie is refused.
+func Paged(most int, p *op.Ports) op.Control {
 	return op.Control{
 		OID: PagedOID, Name: "paged", Source: "RFC 2696",
-		Applies: func(tag byte) bool { return tag == ldap.TagSearchRequest },
+		Applies: on(ldap.TagSearchRequest),
 		Parse:   parsePaged,
 		Around: func(ctx context.Context, req *op.Request, value any, next func(context.Context) error) error {
-			return value.(*pagedRequest).around(ctx, req, next, most)
+			return value.(*pagedRequest).around(ctx, req, next, most, p.Memory)
 		},
 	}
 }
@@ -50,86 +44,71 @@ func parsePaged(c ldap.Control) (any, error) {
 	return p, nil
 }
 
-// pagedKey is the key of the cursors in a connection's state.
-type pagedKey struct{}
-
-// cursors are the open paged searches of a connection.
-type cursors struct {
-	mu   sync.Mutex
-	next uint64
-	open map[uint64]*cursor
-}
-
-// cursor is where a paged search goes on.
-type cursor struct {
-	number uint64
-	digest [sha256.Size]byte // of the search it belongs to
-	after  dit.ID
-	used   uint64 // larger is later
-	sent   int    // entries sent on the pages so far
-}
-
-func (p *pagedRequest) around(ctx context.Context, req *op.Request, next func(context.Context) error, most int) error {
-	m := req.Op.(*ldap.SearchRequest)
-	list := req.Conn.State(pagedKey{}, func() any { return &cursors{open: make(map[uint64]*cursor)} }).(*cursors)
-	digest := searchDigest(m)
-	at := &cursor{digest: digest}
+func (p *pagedRequest) around(ctx context.Context, req *op.Request, next func(context.Context) error, most int, memory *op.Memory) error {
+	if attached(req, VLVOID) {
+		return ldap.Errorf(ldap.ProtocolError, "paged results and a virtual list view are two ways of cutting a result up: send one of them")
+	}
+	list := cursorsOf(req.Conn)
+	at := &cursor{digest: digestOf(req, PagedOID)}
 	if len(p.cookie) > 0 {
-		if at = list.take(p.cookie); at == nil || at.digest != digest {
+		mine, _ := list.take(p.cookie)
+		if mine == nil || mine.digest != at.digest {
+			mine.drop()
 			return ldap.Errorf(ldap.UnwillingToPerform, "the paged results cookie is not one of this search: begin again without a cookie")
 		}
+		at = mine
 		if p.size == 0 {
 			// RFC 2696 section 3: size zero with a cookie abandons the search.
+			at.drop()
 			req.Reply.Controls = append(req.Reply.Controls, pagedResponse(0, nil))
 			return nil
 		}
 	}
-	req.Search.After = at.after
+	plan := &req.Search
 	if p.size > 0 {
-		req.Search.Max = int(p.size)
+		plan.Max = int(p.size)
+	}
+	estimate := 0
+	plan.After = at.after
+	switch {
+	case at.list != nil:
+		plan.From = at.list[at.at:]
+		estimate = len(at.list)
+	case plan.Order != nil && p.size > 0:
+		plan.Pick = func(all []op.Sorted) ([]op.Sorted, error) {
+			estimate = len(all)
+			if len(all) <= plan.Max {
+				return all, nil
+			}
+			if !at.keep(memory, all) {
+				return nil, errBusySorting
+			}
+			at.at = plan.Max
+			return all[:plan.Max], nil
+		}
 	}
 	if err := next(ctx); err != nil {
+		at.drop()
 		return err
 	}
+	more := plan.More
+	switch {
+	case plan.From != nil && more:
+		at.at += slices.Index(plan.From, plan.Last) + 1
+	case at.list != nil:
+		more = plan.From == nil // the first page of a sorted result
+	case plan.Order == nil:
+		estimate = plan.Estimate
+		at.after = plan.Last
+	}
 	var cookie []byte
-	if req.Search.More {
-		at.after, at.sent = req.Search.Last, at.sent+req.Trace.Entries
-		cookie = list.put(at, most)
+	if more {
+		cookie = list.put(at, most, false)
+	} else {
+		at.drop()
 	}
-	req.Reply.Controls = append(req.Reply.Controls, pagedResponse(req.Search.Estimate, cookie))
+	req.Reply.Controls = append(req.Reply.Controls, pagedResponse(estimate, cookie))
 	return nil
-}
-
-// take removes a cursor from the list: a cookie is good for one page.
-func (l *cursors) take(cookie []byte) *cursor {
-	if len(cookie) != 8 {
-		return nil
-	}
-	number := binary.BigEndian.Uint64(cookie)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c := l.open[number]
-	delete(l.open, number)
-	return c
-}
-
-// put files a cursor under a new cookie.
-func (l *cursors) put(c *cursor, most int) []byte {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for len(l.open) >= max(most, 1) {
-		var oldest *cursor
-		for _, o := range l.open {
-			if oldest == nil || o.used < oldest.used {
-				oldest = o
-			}
-		}
-		delete(l.open, oldest.number)
-	}
-	l.next++
-	c.number, c.used = l.next, l.next
-	l.open[c.number] = c
-	return binary.BigEndian.AppendUint64(nil, c.number)
 }
 
 // pagedResponse is the response control. Critical is never set: it is an answer.
@@ -138,13 +117,4 @@ func pagedResponse(estimate int, cookie []byte) ldap.Control {
 	value = ber.AppendInt(value, ber.Integer, int64(max(estimate, 0)))
 	value = ber.End(ber.AppendBytes(value, ber.OctetString, cookie), mark)
 	return ldap.Control{OID: []byte(PagedOID), Value: value, HasValue: true}
-}
-
-// searchDigest tells searches apart: RFC 2696 section 3 lets nothing but the page size and the message id change between
-// pages.
-func searchDigest(m *ldap.SearchRequest) [sha256.Size]byte {
-	c := *m
-	c.SizeLimit, c.TimeLimit = 0, 0
-	message := ldap.Message{Op: &c}
-	return sha256.Sum256(bytes.Clone(message.Append(nil)))
 }

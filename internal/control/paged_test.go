@@ -11,7 +11,7 @@ import (
 
 // page runs one page of a search over ids 1 to total and returns the ids, the cookie and the error.
 func page(c *op.Conn, m *ldap.SearchRequest, size int, cookie []byte, total int) (ids []dit.ID, next []byte, err error) {
-	paged := Paged(2)
+	paged := Paged(2, &op.Ports{Memory: op.NewMemory(1 << 20)})
 	value, err := paged.Parse(pagedResponse(size, cookie))
 	if err != nil {
 		return nil, nil, err

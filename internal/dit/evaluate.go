@@ -269,6 +269,26 @@ func truth(ok bool) Truth {
 	return False
 }
 
+// MatchesValue reports whether a value of an attribute makes one of the items of f true (RFC 3876 section 2). What stands
+// between the items, and dnAttributes, do not matter; the in-chain rule, which looks beyond values, matches none.
+func (f *Filter) MatchesValue(s *schema.Schema, d schema.Description, value []byte) bool {
+	c := Candidate{Schema: s}
+	for i := range f.Nodes {
+		n := &f.Nodes[i]
+		switch n.Op {
+		case ldap.FilterAnd, ldap.FilterOr, ldap.FilterNot:
+			continue
+		}
+		if n.Undefined || n.Rule != nil && n.Rule.Transitive || !n.covers(d) {
+			continue
+		}
+		if n.Op == ldap.FilterPresent || n.matches(&c, value) == True {
+			return true
+		}
+	}
+	return false
+}
+
 // matchPieces looks for the pieces in order and without overlap.
 func matchPieces(key []byte, pieces []SubKey) bool {
 	for _, p := range pieces {

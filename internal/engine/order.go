@@ -10,6 +10,7 @@ import (
 	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/internal/schema"
+	"portolan/ldap"
 )
 
 // ordering gathers the entries of a search that is to be sorted: their keys and ids, never the entries themselves.
@@ -17,6 +18,7 @@ type ordering struct {
 	all     []op.Sorted
 	arena   []byte // keys, one after another
 	scratch []byte
+	refs    []*dit.Entry // referral objects whose references are still to be sent
 }
 
 // gather takes an entry that matched.
@@ -38,8 +40,8 @@ func (s *search) gather(entry *dit.Entry, name dit.Name) error {
 
 // sortable gives the values that an entry may be sorted by. The place of an entry tells of its values: who may not search
 // and read them sorts without them.
-func (s *search) sortable(attr *schema.AttributeType, f func(value []byte) bool) error {
-	return s.Values(attr, access.Search|access.Read, f)
+func (s *search) sortable(d schema.Description, f func(value []byte) bool) error {
+	return s.values(d, access.Search|access.Read, f)
 }
 
 // sendOrdered sorts what was gathered and sends the part that was picked.
@@ -48,7 +50,16 @@ func (s *search) sendOrdered(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	refs := s.order.refs
 	s.order = nil
+	for _, entry := range refs {
+		if _, err := s.Look(entry); err != nil {
+			return err
+		}
+		if err := s.sendReference(entry); err != nil {
+			return err
+		}
+	}
 	for i := range all {
 		entry, err := s.view.Get(all[i].ID)
 		if err != nil {
@@ -106,12 +117,16 @@ func (s *search) sendFrom(ctx context.Context, base *dit.Entry) error {
 		if entry == nil {
 			continue
 		}
-		s.target.Entry = entry
-		if in, err := s.InScope(baseID, s.m.Scope); err != nil || !in {
+		// Behind an alias that is dereferenced entries may stand anywhere.
+		if s.m.Deref == ldap.DerefNever || s.m.Deref == ldap.DerefFinding {
+			s.target.Entry = entry
+			in, err := s.InScope(baseID, s.m.Scope)
 			if err != nil {
 				return err
 			}
-			continue
+			if !in {
+				continue
+			}
 		}
 		sent, err := s.offer(ctx, entry, false)
 		if err != nil || s.req.Search.More {

@@ -104,16 +104,35 @@ func (e *Engine) search(ctx context.Context, req *op.Request, m *ldap.SearchRequ
 	return s.sendOrdered(ctx)
 }
 
-// before shows the base object to the controls that want to see it first.
+// before shows the base object to the controls that want to see it first. Above all naming contexts it is the root DSE.
 func (s *search) before(base *dit.Entry) error {
-	if base == nil || len(s.req.Search.Before) == 0 {
+	if len(s.req.Search.Before) == 0 {
 		return nil
+	}
+	if base == nil {
+		return s.beforeRoot()
 	}
 	name, err := s.view.Name(base)
 	if err != nil {
 		return err
 	}
 	s.lookAt(base, name)
+	return s.shown()
+}
+
+func (s *search) beforeRoot() error {
+	root := s.e.special[""]
+	if root == nil {
+		return nil
+	}
+	entry, err := root.entry(s.e.shapes(s.schema), s.req.Conn)
+	if err != nil {
+		return err
+	}
+	views := s.views
+	defer func() { s.views = views }()
+	s.views = noViews
+	s.lookAtOpen(entry, dit.Name{})
 	return s.shown()
 }
 
@@ -265,7 +284,9 @@ func (s *search) run(ctx context.Context, base dit.ID, scope ldap.Scope, aliases
 		s.scratch = list.AppendExplain(s.scratch[:0])
 		plan.SetBytes(s.scratch)
 	}
-	s.req.Search.Estimate += list.Estimate
+	if s.req.Identity.Admin {
+		s.req.Search.Estimate += list.Estimate
+	}
 	// A few indexed entries are answered where they are; more of them are work to be done aside.
 	if list.Confidence == dit.All || list.Estimate > inlineCandidates {
 		ctx = s.req.Detach(ctx)
@@ -342,6 +363,10 @@ func (s *search) offer(ctx context.Context, entry *dit.Entry, isBase bool) (sent
 		}
 	}
 	if found == op.FoundReference {
+		if s.order != nil {
+			s.order.refs = append(s.order.refs, entry)
+			return false, nil
+		}
 		return false, s.sendReference(entry)
 	}
 	if s.order != nil {

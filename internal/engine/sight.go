@@ -111,6 +111,9 @@ func (s *sight) Look(entry *dit.Entry) (dit.Name, error) {
 	return name, err
 }
 
+// LookAs implements op.Sight.
+func (s *sight) LookAs(entry *dit.Entry, name dit.Name) { s.lookAt(entry, name) }
+
 // LookAtNew implements op.Sight.
 func (s *sight) LookAtNew(name dit.Name) {
 	s.target = access.Target{Name: name, Large: s.r}
@@ -263,15 +266,18 @@ func (s *sight) may(slot int, want access.Right) bool {
 
 // Values implements op.Sight.
 func (s *sight) Values(attr *schema.AttributeType, want access.Right, f func(value []byte) bool) error {
+	return s.values(schema.Description{Type: attr}, want, f)
+}
+
+func (s *sight) values(d schema.Description, want access.Right, f func(value []byte) bool) error {
 	entry := s.target.Entry
-	d := schema.Description{Type: attr}
 	goOn := true
 	each := func(value []byte) bool {
 		goOn = f(value)
 		return goOn
 	}
-	for _, t := range s.views.beneath[attr] {
-		if s.AttrRights(schema.Description{Type: t})&want != want {
+	for _, t := range s.views.beneath[d.Type] {
+		if d.Options != "" || s.AttrRights(schema.Description{Type: t})&want != want {
 			continue
 		}
 		if err := s.views.of(t).Values(s.r, entry, t, s.see, each); err != nil || !goOn {
@@ -378,7 +384,7 @@ func (s *sight) appendSlot(buf []byte, entry *dit.Entry, slot int, typesOnly boo
 	buf = ber.AppendString(buf, ber.OctetString, d.String())
 	buf, set := ber.Begin(buf, ber.Set)
 	err := op.EachValue(s.r, entry, slot, func(value []byte) bool {
-		if wanted == nil || wanted(entry, d, value) {
+		if wanted == nil || wanted(s.r, entry, d, value) {
 			buf = ber.AppendBytes(buf, ber.OctetString, value)
 		}
 		return true
@@ -407,7 +413,7 @@ func (s *sight) appendVirtual(buf []byte, entry *dit.Entry, t *schema.AttributeT
 		if typesOnly {
 			return false
 		}
-		if wanted == nil || wanted(entry, d, value) {
+		if wanted == nil || wanted(s.r, entry, d, value) {
 			buf = ber.AppendBytes(buf, ber.OctetString, value)
 		}
 		return true

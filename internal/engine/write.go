@@ -491,11 +491,6 @@ func (tx *writeTx) add(name ldap.DN, dn []byte, ready *prepared) error {
 	if err := tx.mayAddHere(name, string(norm)); err != nil {
 		return err
 	}
-	for _, before := range tx.req.Write.Before {
-		if err := before(tx, nil, dit.Name{DN: name.String(), Norm: string(norm)}); err != nil {
-			return err
-		}
-	}
 	d := dit.NewDraft()
 	for i := range ready.mods {
 		mod := &ready.mods[i]
@@ -517,6 +512,17 @@ func (tx *writeTx) add(name ldap.DN, dn []byte, ready *prepared) error {
 	}
 	if err := tx.mayAddAttributes(name, string(norm), d, ready.mods); err != nil {
 		return err
+	}
+	if before := tx.req.Write.Before; len(before) > 0 {
+		entry, err := tx.preview(name, d)
+		if err != nil {
+			return err
+		}
+		for _, f := range before {
+			if err := f(tx, entry, dit.Name{DN: name.String(), Norm: string(norm)}); err != nil {
+				return err
+			}
+		}
 	}
 	if tx.relaxed {
 		if err := tx.checkRelaxed(d); err != nil {

@@ -26,7 +26,7 @@ const generatedLength = 20
 // the requester, so that access rules, password policy and hashing are those of any other.
 func PasswordModify(p Passwords, random io.Reader) op.Extended {
 	return op.Extended{
-		OID: "1.3.6.1.4.1.4203.1.11.1", Name: "passwd", Source: "RFC 3062", Writes: true,
+		OID: passwordModifyOID, Name: "passwd", Source: "RFC 3062", Writes: true,
 		Handle: func(ctx context.Context, req *op.Request, value []byte, hasValue bool, w op.Writer) error {
 			m, err := parsePasswd(value, hasValue)
 			if err != nil {

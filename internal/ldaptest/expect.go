@@ -91,12 +91,18 @@ func (d *dialogue) ending(c *talker, e *expected) error {
 	if err != nil {
 		return fmt.Errorf("instead of a notice of disconnection: %w", err)
 	}
+	name, words := option(e.words[1:], "name")
+	value, words := option(words, "value")
+	if name == nil {
+		notice := noticeOID
+		name = &notice
+	}
 	p, ok := m.Op.(*ldap.ExtendedResponse)
-	if !ok || m.ID != 0 || p.Name != noticeOID {
-		d.t.Errorf("%s:%d: this should be a notice of disconnection\ngot:\n%s", d.name, e.line, render([]ldap.Message{m}))
+	if !ok || m.ID != 0 || p.Name != *name {
+		d.t.Errorf("%s:%d: this should be the unsolicited notification %s\ngot:\n%s", d.name, e.line, *name, render([]ldap.Message{m}))
 		return nil
 	}
-	if diffs := d.result(e.words[1:], &p.Result); len(diffs) > 0 {
+	if diffs := append(d.result(words, &p.Result), d.optional("responseValue", value, p.Value, p.HasValue)...); len(diffs) > 0 {
 		d.t.Errorf("%s:%d: notice: %s\ngot:\n%s", d.name, e.line, strings.Join(diffs, "\n\t"), render([]ldap.Message{m}))
 	}
 	return nil
@@ -115,8 +121,8 @@ func (d *dialogue) compare(before []expected, result *expected, got []ldap.Messa
 			refs = append(refs, p.URIs)
 		}
 	}
-	if result.words[0].text == "found" {
-		diffs = append(diffs, found(result.words[1:], entries)...)
+	if text := result.words[0].text; text == "found" || text == "ordered" {
+		diffs = append(diffs, found(result.words[1:], entries, text == "ordered")...)
 		entries = nil
 	}
 	for i := range before {
@@ -148,11 +154,17 @@ func (d *dialogue) compare(before []expected, result *expected, got []ldap.Messa
 		diffs = append(diffs, fmt.Sprintf("the answer has the identifier octet %02x, not %02x", last.Op.Tag(), want))
 	}
 	diffs = append(diffs, d.final(result, last)...)
-	return append(diffs, d.controls(result.parts, last.Controls)...)
+	controls := last.Controls
+	if p, ok := last.Op.(*ldap.ExtendedResponse); ok {
+		if updates, ok := updatesControls(p); ok {
+			controls = append(controls[:len(controls):len(controls)], updates...)
+		}
+	}
+	return append(diffs, d.controls(result.parts, controls)...)
 }
 
-// found compares the first RDNs of entries without attributes.
-func found(words []word, entries []ldap.Message) []string {
+// found compares the first RDNs of entries without attributes, as a set or in their order.
+func found(words []word, entries []ldap.Message, ordered bool) []string {
 	var have []string
 	for _, m := range entries {
 		p := m.Op.(*ldap.SearchResultEntry)
@@ -160,11 +172,13 @@ func found(words []word, entries []ldap.Message) []string {
 		have = append(have, rdn)
 	}
 	want := texts(words)
-	if equalSets(want, have) {
+	if slices.Equal(want, have) || !ordered && equalSets(want, have) {
 		return nil
 	}
-	slices.Sort(have)
-	slices.Sort(want)
+	if !ordered {
+		slices.Sort(have)
+		slices.Sort(want)
+	}
 	return []string{fmt.Sprintf("found %s, want %s", strings.Join(have, " "), strings.Join(want, " "))}
 }
 
@@ -275,7 +289,7 @@ func (d *dialogue) values(name, attr string, want []expectLine, have [][]byte) [
 // final compares the message that ends an operation.
 func (d *dialogue) final(e *expected, m ldap.Message) []string {
 	words := e.words
-	if words[0].text == "found" {
+	if words[0].text == "found" || words[0].text == "ordered" {
 		words = []word{{text: "success"}}
 	}
 	switch p := m.Op.(type) {
@@ -287,6 +301,7 @@ func (d *dialogue) final(e *expected, m ldap.Message) []string {
 		value, rest := option(words, "value")
 		name, rest := option(rest, "name")
 		password, rest := option(rest, "genpasswd")
+		failed, rest := option(rest, "failed")
 		diffs := d.result(rest, &p.Result)
 		if name != nil && *name != p.Name || name == nil && p.Name != "" {
 			diffs = append(diffs, fmt.Sprintf("responseName is %q", p.Name))
@@ -299,6 +314,18 @@ func (d *dialogue) final(e *expected, m ldap.Message) []string {
 				diffs = append(diffs, "no generated password")
 			}
 			return diffs
+		}
+		if failed != nil {
+			r := ber.Reader(p.Value)
+			var seq ber.Reader
+			var id int32
+			if !r.Element(ber.Sequence, &seq) || !r.Empty() || !seq.Int32(ber.Integer, 0, ldap.MaxMessageID, &id) || !seq.Empty() || strconv.Itoa(int(id)) != *failed {
+				diffs = append(diffs, fmt.Sprintf("the update that failed is not %s: txnEndRes is % x", *failed, p.Value))
+			}
+			return diffs
+		}
+		if _, ok := updatesControls(p); ok && value == nil {
+			return diffs // they are compared like other controls
 		}
 		return append(diffs, d.optional("responseValue", value, p.Value, p.HasValue)...)
 	case *ldap.SearchResultDone:
@@ -375,84 +402,6 @@ func (d *dialogue) result(words []word, r *ldap.Result) []string {
 		diffs = append(diffs, fmt.Sprintf("the referral is %q, not %q", r.Referrals, refs))
 	}
 	return diffs
-}
-
-// controls compares response controls: "control paged SIZE COOKIE", or "control OID" and the value in the notation of
-// octets. SIZE may be "?", COOKIE "-" for an empty one.
-func (d *dialogue) controls(want []expectLine, have []ldap.Control) []string {
-	var diffs []string
-	have = slices.Clone(have)
-	for _, line := range want {
-		if len(line.words) < 2 || line.words[0].text != "control" {
-			diffs = append(diffs, fmt.Sprintf("line %d: %q is no control", line.line, line.text))
-			continue
-		}
-		oid := line.words[1].text
-		if known, ok := controlNames[oid]; ok {
-			oid = known
-		}
-		at := slices.IndexFunc(have, func(c ldap.Control) bool { return string(c.OID) == oid })
-		if at < 0 {
-			diffs = append(diffs, fmt.Sprintf("line %d: the control did not come", line.line))
-			continue
-		}
-		c := have[at]
-		have = slices.Delete(have, at, at+1)
-		if what := d.controlValue(line.words[1].text, line.words[2:], c); what != "" {
-			diffs = append(diffs, fmt.Sprintf("line %d: %s", line.line, what))
-		}
-	}
-	for _, c := range have {
-		diffs = append(diffs, fmt.Sprintf("unexpected control %s", c.OID))
-	}
-	return diffs
-}
-
-func (d *dialogue) controlValue(name string, words []word, c ldap.Control) string {
-	switch name {
-	case "ppolicy":
-		got, err := policyWords(c.Value)
-		return d.policyValue(words, got, err)
-	case "usability":
-		got, err := usableWords(c.Value)
-		return d.policyValue(words, got, err)
-	case "expired", "expiring":
-		if len(words) != 1 || !d.matches(words[0].text, c.Value) {
-			return fmt.Sprintf("the control says %q", c.Value)
-		}
-		return ""
-	}
-	if name != "paged" {
-		if len(words) == 0 {
-			if c.HasValue {
-				return fmt.Sprintf("the control has the value % x", c.Value)
-			}
-			return ""
-		}
-		want, err := octets(words[0].text)
-		if err != nil {
-			return err.Error()
-		}
-		if !c.HasValue || !bytes.Equal(want, c.Value) {
-			return fmt.Sprintf("the control has the value % x, not % x", c.Value, want)
-		}
-		return ""
-	}
-	r := ber.Reader(c.Value)
-	var seq ber.Reader
-	var size int32
-	var cookie []byte
-	if len(words) != 2 || !r.Element(ber.Sequence, &seq) || !seq.Int32(ber.Integer, 0, ldap.MaxMessageID, &size) ||
-		!seq.Bytes(ber.OctetString, &cookie) || !seq.Empty() || !r.Empty() {
-		return fmt.Sprintf("control paged SIZE COOKIE, got % x", c.Value)
-	}
-	if text := words[0].text; text != "?" && text != strconv.Itoa(int(size)) {
-		return fmt.Sprintf("the size is %d, not %s", size, text)
-	}
-	if text := words[1].text; text == "-" && len(cookie) > 0 || text != "-" && (len(cookie) == 0 || !d.matches(text, cookie)) {
-		return fmt.Sprintf("the cookie is % x, not %s", cookie, text)
-	}
-	return ""
 }
 
 var (
@@ -557,7 +506,7 @@ func render(messages []ldap.Message) string {
 			fmt.Fprintf(&b, "%T\n", m.Op)
 		}
 		for _, c := range m.Controls {
-			fmt.Fprintf(&b, "<   control %s % x\n", c.OID, c.Value)
+			fmt.Fprintf(&b, "<   control %s\n", showControl(c))
 		}
 	}
 	return strings.TrimRight(b.String(), "\n")

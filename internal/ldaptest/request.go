@@ -36,6 +36,8 @@ var verbs = map[string][]string{
 	"extended": {"value"},
 	"whoami":   nil,
 	"passwd":   {"user", "old", "new"},
+	"cancel":   nil,
+	"txn":      nil,
 }
 
 // flagWords are words that are flags of a verb.
@@ -48,6 +50,9 @@ var flagWords = map[string][]string{
 const (
 	whoAmIOID = "1.3.6.1.4.1.4203.1.11.3"
 	passwdOID = "1.3.6.1.4.1.4203.1.11.1"
+	cancelOID = "1.3.6.1.1.8"
+	startOID  = "1.3.6.1.1.21.1"
+	endOID    = "1.3.6.1.1.21.3"
 	noticeOID = "1.3.6.1.4.1.1466.20036"
 )
 
@@ -216,6 +221,15 @@ func (r *request) op() (ldap.Op, error) {
 		return &ldap.ExtendedRequest{Name: []byte(whoAmIOID)}, r.want()
 	case "passwd":
 		return r.passwd(), r.want()
+	case "cancel":
+		if err := r.want("message id"); err != nil {
+			return nil, err
+		}
+		n, err := strconv.ParseInt(r.args[0], 10, 64)
+		value := sequence(func(dst []byte) []byte { return ber.AppendInt(dst, ber.Integer, n) })
+		return &ldap.ExtendedRequest{Name: []byte(cancelOID), Value: value, HasValue: true}, err
+	case "txn":
+		return r.txn()
 	}
 	return nil, fmt.Errorf("there is no verb %q", r.step.verb)
 }
@@ -297,6 +311,23 @@ func (r *request) passwd() ldap.Op {
 	return m
 }
 
+// txn is "txn start", "txn commit ID", "txn abort ID" (RFC 5805).
+func (r *request) txn() (ldap.Op, error) {
+	if len(r.args) == 1 && r.args[0] == "start" {
+		return &ldap.ExtendedRequest{Name: []byte(startOID)}, nil
+	}
+	if err := r.want("commit or abort", "identifier"); err != nil {
+		return nil, err
+	}
+	value := sequence(func(dst []byte) []byte {
+		if r.args[0] == "abort" {
+			dst = ber.AppendBool(dst, ber.Boolean, false)
+		}
+		return ber.AppendString(dst, ber.OctetString, r.args[1])
+	})
+	return &ldap.ExtendedRequest{Name: []byte(endOID), Value: value, HasValue: true}, nil
+}
+
 func values(list []string) [][]byte {
 	out := make([][]byte, len(list))
 	for i, v := range list {
@@ -328,71 +359,4 @@ func change(words []string) (ldap.Mod, error) {
 		m.Op = ldap.ModOp(n)
 	}
 	return m, nil
-}
-
-// controlNames are the controls that dialogues know by name. Those with a value have it encoded by name, see control.
-var controlNames = map[string]string{
-	"paged":       "1.2.840.113556.1.4.319",
-	"manageDsaIT": "2.16.840.1.113730.3.4.2",
-	"subentries":  "1.3.6.1.4.1.4203.1.10.1",
-	"assert":      "1.3.6.1.1.12",
-	"preread":     "1.3.6.1.1.13.1",
-	"postread":    "1.3.6.1.1.13.2",
-	"permissive":  "1.2.840.113556.1.4.1413",
-	"treedelete":  "1.2.840.113556.1.4.805",
-	"ppolicy":     "1.3.6.1.4.1.42.2.27.8.5.1",
-	"usability":   "1.3.6.1.4.1.42.2.27.9.5.8",
-	"expired":     "2.16.840.1.113730.3.4.4",
-	"expiring":    "2.16.840.1.113730.3.4.5",
-	"relax":       "1.3.6.1.4.1.4203.666.5.12",
-}
-
-// control reads a control: "!" for critical, an OID or a name, and behind a colon the value, in the notation of octets or
-// in the form of the name: paged:SIZE:COOKIE, subentries:true, assert:(filter), preread:cn,mail.
-func control(text string) (ldap.Control, error) {
-	var c ldap.Control
-	text, c.Critical = strings.CutPrefix(text, "!")
-	name, value, has := strings.Cut(text, ":")
-	oid, named := controlNames[name]
-	if !named {
-		c.OID, c.HasValue = []byte(name), has
-		var err error
-		c.Value, err = octets(value)
-		return c, err
-	}
-	c.OID = []byte(oid)
-	if !has {
-		return c, nil
-	}
-	c.HasValue = true
-	switch name {
-	case "paged":
-		size, cookie, _ := strings.Cut(value, ":")
-		n, err := strconv.ParseInt(size, 10, 64)
-		if err != nil {
-			return c, fmt.Errorf("paged:SIZE:COOKIE, not %q", value)
-		}
-		seq, mark := ber.Begin(nil, ber.Sequence)
-		seq = ber.AppendInt(seq, ber.Integer, n)
-		c.Value = ber.End(ber.AppendString(seq, ber.OctetString, cookie), mark)
-	case "subentries":
-		c.Value = ber.AppendBool(nil, ber.Boolean, value == "true")
-	case "assert":
-		f, err := ldap.ParseFilter(value)
-		if err != nil {
-			return c, err
-		}
-		c.Value = f.AppendBER(nil)
-	case "preread", "postread":
-		seq, mark := ber.Begin(nil, ber.Sequence)
-		for _, a := range strings.Split(value, ",") {
-			seq = ber.AppendString(seq, ber.OctetString, a)
-		}
-		c.Value = ber.End(seq, mark)
-	default:
-		var err error
-		c.Value, err = octets(value)
-		return c, err
-	}
-	return c, nil
 }

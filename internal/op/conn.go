@@ -64,8 +64,8 @@ type SessionPort interface {
 	Cancel(id int32, by *Identity) (done <-chan struct{}, outcome func() error)
 	// Outstanding counts the operations in progress, the calling one included.
 	Outstanding() int
-	// Notify sends an unsolicited notification (RFC 4511 section 4.4).
-	Notify(name string, result error) error
+	// Notify sends an unsolicited notification (RFC 4511 section 4.4), with a responseValue where value is not nil.
+	Notify(name string, value []byte, result error) error
 	// Close ends the connection after the responses in progress, with a notice of disconnection that says why.
 	Close(reason error)
 }

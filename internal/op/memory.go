@@ -7,51 +7,42 @@ import (
 
 // Memory is the account of what the server keeps for its clients from one request to the next, and of what sorting takes:
 // the lists behind sorted pages and virtual list views, queued transactions. It bounds all of it together, in octets. When it
-// runs short, what may be given up is, the longest unused first. It is safe for concurrent use.
+// runs short, what lies idle is given up, the longest first. It is safe for concurrent use.
 type Memory struct {
 	mu   sync.Mutex
 	left int64
-	idle list.List // of *Hold, that which was used longest ago first
+	idle list.List // of *Hold, that which has been idle longest first
 }
 
 // NewMemory returns an account of so many octets.
 func NewMemory(octets int64) *Memory { return &Memory{left: octets} }
 
-// Hold is a part of a Memory. Its methods are safe for concurrent use, and after Release they do nothing.
+// Hold is a part of a Memory. Its methods are safe for concurrent use.
 type Hold struct {
-	m        *Memory
-	size     int64
-	lost     func()
-	at       *list.Element
-	released bool
+	m    *Memory
+	size int64
+	gone bool
+	lost func()
+	at   *list.Element // while it is idle
 }
 
-// Hold takes octets. It is nil when there are not enough. lost, where not nil, makes it one that can be given up for another:
-// it is called when that has happened, with no lock of the account held, and must not block.
-func (m *Memory) Hold(octets int, lost func()) *Hold {
-	h := &Hold{m: m, lost: lost}
+// Hold takes octets. It is nil when there are not enough.
+func (m *Memory) Hold(octets int) *Hold {
+	h := &Hold{m: m}
 	if !h.Grow(octets) {
 		return nil
-	}
-	if lost != nil {
-		m.mu.Lock()
-		h.at = m.idle.PushBack(h)
-		m.mu.Unlock()
 	}
 	return h
 }
 
-// Grow takes more octets; false, and nothing taken, when there are not enough.
+// Grow takes more octets; false, and nothing taken, when there are not enough. Callbacks of others may be called: see Idle.
 func (h *Hold) Grow(octets int) bool {
 	m := h.m
 	var gone []func()
 	m.mu.Lock()
-	ok := !h.released
+	ok := !h.gone
 	for ok && m.left < int64(octets) {
 		oldest := m.idle.Front()
-		if oldest != nil && oldest == h.at {
-			oldest = oldest.Next()
-		}
 		if oldest == nil {
 			ok = false
 			break
@@ -71,13 +62,23 @@ func (h *Hold) Grow(octets int) bool {
 	return ok
 }
 
-// Used says that it was used just now.
-func (h *Hold) Used() {
+// Idle says that what is held is not being used, and may be given up. lost is then called, in a call of Hold or Grow of
+// somebody else: it must not block, and whoever calls those must not hold a lock that it takes.
+func (h *Hold) Idle(lost func()) {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
-	if h.at != nil {
-		h.m.idle.MoveToBack(h.at)
+	if !h.gone && h.at == nil {
+		h.lost = lost
+		h.at = h.m.idle.PushBack(h)
 	}
+}
+
+// Busy ends Idle. It is false when what is held has been given up.
+func (h *Hold) Busy() bool {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	h.unlist()
+	return !h.gone
 }
 
 // Release gives all of it back.
@@ -88,11 +89,15 @@ func (h *Hold) Release() {
 }
 
 func (h *Hold) release() {
-	if h.released {
+	if h.gone {
 		return
 	}
-	h.released = true
+	h.gone = true
 	h.m.left += h.size
+	h.unlist()
+}
+
+func (h *Hold) unlist() {
 	if h.at != nil {
 		h.m.idle.Remove(h.at)
 		h.at = nil

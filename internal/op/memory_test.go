@@ -5,42 +5,51 @@ import (
 	"testing"
 )
 
-func TestMemoryGivesUpWhatWasUsedLongestAgo(t *testing.T) {
+func TestMemoryGivesUpWhatIsIdleLongest(t *testing.T) {
 	m := NewMemory(100)
 	var lost []string
-	hold := func(name string, n int) *Hold { return m.Hold(n, func() { lost = append(lost, name) }) }
+	hold := func(name string, n int) *Hold {
+		h := m.Hold(n)
+		h.Idle(func() { lost = append(lost, name) })
+		return h
+	}
 	a, b := hold("a", 40), hold("b", 40)
-	a.Used()
-	busy := m.Hold(50, nil)
-	if busy == nil || len(lost) != 1 || lost[0] != "b" {
-		t.Fatalf("busy %v, lost %v", busy, lost)
+	if !a.Busy() {
+		t.Fatal("a is gone")
 	}
-	b.Release() // gone already: nothing is given back twice
-	if m.Hold(11, nil) == nil || len(lost) != 2 || lost[1] != "a" {
-		t.Fatalf("a has 40 of which 1 is needed; lost %v", lost)
+	if m.Hold(61) != nil || len(lost) != 1 || lost[0] != "b" {
+		t.Fatalf("60 octets are not in use, and 61 were given out; lost %v", lost)
+	}
+	if b.Busy() || b.Grow(1) {
+		t.Fatal("b was given up and does not know")
+	}
+	b.Release() // nothing is given back twice
+	busy := m.Hold(50)
+	a.Idle(func() { lost = append(lost, "a") })
+	if busy == nil || m.Hold(11) == nil || len(lost) != 2 || lost[1] != "a" {
+		t.Fatalf("lost %v", lost)
 	}
 	busy.Release()
 	busy.Release()
-	a.Release()
-	if h := m.Hold(89, nil); h == nil {
+	if m.Hold(89) == nil {
 		t.Fatal("octets were not given back")
 	}
-	if m.Hold(1, nil) != nil {
+	if m.Hold(1) != nil {
 		t.Fatal("more than there is was given out")
 	}
 }
 
-func TestMemoryGrowsNoFurtherThanThereIs(t *testing.T) {
+func TestMemoryGrows(t *testing.T) {
 	m := NewMemory(100)
-	kept := m.Hold(50, func() { t.Error("it gave itself up to grow") })
-	if kept.Grow(60) {
+	h := m.Hold(50)
+	if h.Grow(60) {
 		t.Fatal("grew beyond the account")
 	}
-	if !kept.Grow(50) {
+	if !h.Grow(50) {
 		t.Fatal("did not grow to all of it")
 	}
-	kept.Release()
-	if kept.Grow(1) {
+	h.Release()
+	if h.Grow(1) {
 		t.Fatal("grew after its release")
 	}
 }
@@ -53,11 +62,14 @@ func TestMemoryOfManyAtOnce(t *testing.T) {
 		go func() {
 			defer all.Done()
 			for range 200 {
-				kept, busy := m.Hold(100, func() {}), m.Hold(150, nil)
+				kept, busy := m.Hold(100), m.Hold(150)
+				if kept != nil {
+					kept.Idle(func() {})
+				}
 				for _, h := range []*Hold{kept, busy} {
 					if h != nil {
 						h.Grow(10)
-						h.Used()
+						h.Busy()
 						h.Release()
 					}
 				}

@@ -92,6 +92,8 @@ type Snapshot interface {
 type Sight interface {
 	// Look turns to an entry. Errors are of storage.
 	Look(e *dit.Entry) (dit.Name, error)
+	// LookAs turns to an entry under a name that the caller knows; it need not be in the directory.
+	LookAs(e *dit.Entry, name dit.Name)
 	// LookAtNew turns to an entry that is not in the directory yet, by its name to be.
 	LookAtNew(name dit.Name)
 	// EntryRights and AttrRights are what the access rules give.

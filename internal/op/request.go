@@ -179,10 +179,11 @@ type SearchPlan struct {
 	Max  int
 	More bool
 	Last dit.ID
-	// Estimate is set by the engine: about how many candidates there are in all, 0 if unknown.
+	// Estimate is set by the engine: about how many candidates there are in all, 0 if unknown. It is told the administrator
+	// alone: candidates come from indexes, which know of values that others may not search.
 	Estimate int
 	// Values, where set, selects values on their way out (matched values); it is asked after access control.
-	Values func(e *dit.Entry, d schema.Description, value []byte) bool
+	Values func(r Reader, e *dit.Entry, d schema.Description, value []byte) bool
 	// Before sees the base object of a search, or the entry of a compare, once it is found and may be known of (assertion):
 	// the sight is turned to it. An error stops the operation. A search from the root has no base object.
 	Before []func(see Sight) error
@@ -208,7 +209,7 @@ type SearchPlan struct {
 	Subentries  *bool // nil: control absent; else its visibility value
 	// Order, where set, sorts the result: it appends the sort key of an entry that matches to dst. Octets of keys compare as
 	// the entries are to stand; entries with the same key keep the order of their ids. Keys are kept until the result has been
-	// sent: the function bounds them by refusing to go on. Continuation references are sent at once.
+	// sent: the function bounds them by refusing to go on.
 	Order func(dst []byte, c Candidate) ([]byte, error)
 	// Pick, where set with Order, is given the whole result in its order and returns the part that is sent.
 	Pick func(all []Sorted) ([]Sorted, error)
@@ -228,15 +229,15 @@ type Candidate struct {
 	Reader Reader
 	Entry  *dit.Entry
 	Name   dit.Name
-	// Values calls f for each value of the attribute type, subtypes included, that the reader may read and search; virtual
-	// ones too.
-	Values func(attr *schema.AttributeType, f func(value []byte) bool) error
+	// Values calls f for each value of the attribute, subtypes included, that the reader may read and search; virtual ones
+	// too.
+	Values func(d schema.Description, f func(value []byte) bool) error
 }
 
 // WritePlan is what controls ask of a write. The functions run inside the transaction, which may run them again.
 type WritePlan struct {
-	// Before sees the entry before the change (assertion, pre-read); an error stops the operation. For an add e is nil and
-	// name the name to be.
+	// Before sees the entry before the change (assertion, pre-read); an error stops the operation. For an add it is the entry
+	// as it would be, but for what overlays do to it; it is not in the directory.
 	Before []func(tx Tx, e *dit.Entry, name dit.Name) error
 	// After sees the entry as it will be when the transaction ends, with all that overlays make of it (post-read). It is not
 	// called for a delete.

@@ -238,7 +238,7 @@ func (h *script) search(ctx context.Context, req *op.Request, q *ldap.SearchRequ
 		req.Reply.Diagnostic = fmt.Sprint(req.Conn.Session.Outstanding())
 	case "after":
 		c := req.Conn
-		req.Reply.After = func() { c.Session.Notify("1.2.3.99", nil) }
+		req.Reply.After = func() { c.Session.Notify("1.2.3.99", nil, nil) }
 	case "close":
 		req.Conn.Session.Close(ldap.Errorf(ldap.StrongerAuthRequired, "go away"))
 	case "referral":

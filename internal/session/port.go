@@ -72,12 +72,12 @@ func (s *Session) Outstanding() int {
 }
 
 // Notify implements op.SessionPort.
-func (s *Session) Notify(name string, result error) error {
+func (s *Session) Notify(name string, value []byte, result error) error {
 	var r ldap.Result
 	if e := ldap.AsError(result); e != nil {
 		r = e.Result
 	}
-	return s.notify(name, &r)
+	return s.notify(name, value, &r)
 }
 
 // Close implements op.SessionPort. A nil reason sends no notice of disconnection.

@@ -308,11 +308,11 @@ func (s *Session) Abort() { s.kill("aborted") }
 
 // notice sends a notice of disconnection, if that is still possible.
 func (s *Session) notice(e *ldap.Error) {
-	s.notify(oidNotice, &e.Result)
+	s.notify(oidNotice, nil, &e.Result)
 }
 
-func (s *Session) notify(name string, r *ldap.Result) error {
-	resp := ldap.ExtendedResponse{Result: *r, Name: name}
+func (s *Session) notify(name string, value []byte, r *ldap.Result) error {
+	resp := ldap.ExtendedResponse{Result: *r, Name: name, Value: value, HasValue: value != nil}
 	buf := ldap.AppendMessage(s.out.begin(), 0, &resp, nil)
 	return s.out.end(buf, now)
 }
