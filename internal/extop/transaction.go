@@ -247,7 +247,7 @@ func (m *passwdRequest) change(who *op.Identity) (ldap.Op, error) {
 // TransactionEnd commits or aborts a transaction (RFC 5805 section 3.4).
 func TransactionEnd(p *op.Ports) op.Extended {
 	return op.Extended{
-		OID: TransactionEndOID, Name: "transactionEnd", Source: transactionSource,
+		OID: TransactionEndOID, Name: "transactionEnd", Source: transactionSource, Writes: true,
 		Handle: func(ctx context.Context, req *op.Request, value []byte, hasValue bool, _ op.Writer) error {
 			commit, id, err := parseTransactionEnd(value, hasValue)
 			if err != nil {
