@@ -73,6 +73,11 @@ func (e *Engine) respond(req *op.Request) {
 	}
 }
 
+// Wired returns the extensions that were wired, each kind in its order.
+func (e *Engine) Wired() (controls []op.Control, verbs []op.Extended, sasl []op.Mechanism) {
+	return slices.Clone(e.controlList), slices.Clone(e.verbs), slices.Clone(e.sasl)
+}
+
 // SupportedControls returns what supportedControl of the root DSE lists.
 func (e *Engine) SupportedControls() []string {
 	var out []string
