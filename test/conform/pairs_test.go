@@ -2,6 +2,7 @@ package conform
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -59,6 +60,8 @@ func samples() map[string]sample {
 		"1.3.6.1.4.1.42.2.27.9.5.2":  {"rights", nil, false},
 		"1.3.6.1.4.1.42.2.27.8.5.1":  {"ppolicy", nil, false},
 		"1.3.6.1.4.1.42.2.27.9.5.8":  {"usability", nil, false},
+		"1.3.6.1.4.1.4203.1.9.1.1":   {"sync", sequence(ber.AppendInt(nil, ber.Enumerated, 1)), true},
+		"2.16.840.1.113730.3.4.3":    {"psearch", sequence(number(15), ber.AppendBool(nil, ber.Boolean, true), ber.AppendBool(nil, ber.Boolean, true)), true},
 	}
 }
 
@@ -68,6 +71,19 @@ var together = map[[2]string]ldap.ResultCode{
 	{"sort", "vlv"}:  ldap.Success,       // a view is of a sorted list
 	{"proxy", "txn"}: ldap.ProtocolError, // RFC 5805 section 4.4
 	{"noop", "txn"}:  ldap.ProtocolError, // it could be neither done nor not done
+	// A search without an end is not put in order, nor cut up.
+	{"paged", "psearch"}: ldap.ProtocolError,
+	{"psearch", "sort"}:  ldap.ProtocolError,
+	{"psearch", "vlv"}:   ldap.ProtocolError,
+	{"psearch", "sync"}:  ldap.ProtocolError,
+	// A synchronization is told neither in order nor in pages, and shows what there is (RFC 4533 section 5).
+	{"paged", "sync"}:         ldap.ProtocolError,
+	{"sort", "sync"}:          ldap.ProtocolError,
+	{"sync", "vlv"}:           ldap.ProtocolError,
+	{"matchedvalues", "sync"}: ldap.ProtocolError,
+	{"deref", "sync"}:         ldap.ProtocolError,
+	{"rights", "sync"}:        ldap.ProtocolError,
+	{"sync", "usability"}:     ldap.ProtocolError,
 }
 
 // weight orders outcomes: of two controls that decide otherwise the heavier outcome is that of both. A control that is not for
@@ -164,7 +180,19 @@ func (p *pairs) run(kind string, oids ...string) ldap.ResultCode {
 		s := p.samples[oid]
 		req.Controls = append(req.Controls, ldap.Control{OID: text(oid), Critical: true, Value: s.value, HasValue: s.has})
 	}
-	err := p.s.Engine.Serve(context.Background(), req, discard{})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if slices.Contains(oids, "2.16.840.1.113730.3.4.3") {
+		// A persistent search goes on until it is abandoned, which is as soon as it is under way.
+		req.DetachFunc = func() context.Context {
+			cancel()
+			return ctx
+		}
+	}
+	err := p.s.Engine.Serve(ctx, req, discard{})
+	if errors.Is(err, context.Canceled) {
+		return ldap.Success
+	}
 	if err != nil {
 		if e := ldap.AsError(err); e.Code == ldap.Other {
 			p.t.Errorf("%s with %s: %v", kind, oids, e)
