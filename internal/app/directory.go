@@ -138,7 +138,13 @@ func (d *Directory) openStore(o OpenOptions) (*store.Store, error) {
 	if err != nil {
 		return nil, openError(c, err)
 	}
-	s, err := store.Open(db, d.storeOptions(o, func() (uint64, error) { return freeSpace(dir) }))
+	space := func() (uint64, error) {
+		if db.NoSpace() {
+			return 0, nil // whatever the file system says of itself
+		}
+		return freeSpace(dir)
+	}
+	s, err := store.Open(db, d.storeOptions(o, space))
 	if err != nil {
 		return nil, errors.Join(openError(c, err), db.Close())
 	}

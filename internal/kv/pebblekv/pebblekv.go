@@ -16,7 +16,8 @@
 //
 // Nothing that Sync has acknowledged is lost by either; reopening replays the journal.
 // A failed flush or compaction alone is not fatal: Pebble tries again, so a full disk that gets space back recovers. Such
-// errors are logged and counted (background_errors).
+// errors are logged and counted (background_errors). Until then writes go to memory, and wait once that is full: NoSpace says
+// when to stop.
 package pebblekv
 
 import (

@@ -30,6 +30,8 @@ type trouble struct {
 	// background counts failed flushes and compactions, corrupt the blocks found damaged, stalls how often writes had to
 	// wait for the engine.
 	background, corrupt, stalls, slow atomic.Int64
+	// short says that the last flush failed for want of space.
+	short atomic.Bool
 }
 
 var _ pebble.Logger = (*trouble)(nil)
@@ -101,6 +103,11 @@ func (t *trouble) catch(errp *error) {
 	}
 }
 
+// NoSpace reports whether the engine cannot write its memory to the disk because that is full. It tries again by itself, and
+// says false as soon as it has succeeded; until then its memory fills, and when that is full too, Apply waits for space
+// without an end. Who asks before writing can refuse instead.
+func (db *DB) NoSpace() bool { return db.trouble.short.Load() }
+
 func (t *trouble) slowDisk(info vfs.DiskSlowInfo) {
 	t.slow.Add(1)
 	t.log("warn", "slow disk: "+info.String())
@@ -114,6 +121,8 @@ func (t *trouble) listener() *pebble.EventListener {
 				t.log("error", fmt.Sprintf("flush or compaction failed (%d times so far): %v", n, classify(err)))
 			}
 		},
+		// Of compactions nothing is noted: one that failed is perhaps not tried again for a long time.
+		FlushEnd: func(info pebble.FlushInfo) { t.short.Store(errors.Is(classify(info.Err), kv.ErrNoSpace)) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			// The reader gets an error. Ending the process would turn one bad block into an outage.
 			t.corrupt.Add(1)

@@ -154,6 +154,9 @@ func TestFlushOnFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if db.NoSpace() {
+		t.Error("a new store says that its disk is full")
+	}
 	fs.broken.Store(true)
 	n := 1
 	for ; len(failed) == 0; n++ {
@@ -175,12 +178,18 @@ func TestFlushOnFullDisk(t *testing.T) {
 	if err := db.Sync(); err != nil {
 		t.Errorf("Sync while flushes fail: %v", err)
 	}
+	if !db.NoSpace() {
+		t.Error("the store does not say that its disk is full")
+	}
 	if db.Metrics()["background_errors_total"] == 0 {
 		t.Error("the failed flush is not in the metrics")
 	}
 	fs.broken.Store(false)
 	if err := db.Compact(nil, nil); err != nil {
 		t.Errorf("Compact after the disk has space again: %v", err)
+	}
+	if db.NoSpace() {
+		t.Error("the store says that its disk is full after it could write")
 	}
 	if m := db.Metrics(); m["table_files"] == 0 {
 		t.Errorf("nothing was flushed: %v", m)
