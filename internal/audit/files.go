@@ -35,8 +35,26 @@ type logFile struct {
 }
 
 // listFiles returns the files of a log in the order of their lines. The one that is being written to is the last where it
-// is empty or begins with no line.
+// is empty or begins with no line. Somebody may be rotating them: the list is that of one moment.
 func listFiles(file string) ([]logFile, error) {
+	before, err := lookAtFiles(file)
+	for range 20 {
+		if err != nil || len(before) == 0 {
+			return before, err
+		}
+		var again []logFile
+		if again, err = lookAtFiles(file); err != nil {
+			return nil, err
+		}
+		if slices.EqualFunc(before, again, func(a, b logFile) bool { return a.path == b.path && a.first == b.first }) {
+			return again, nil
+		}
+		before = again
+	}
+	return before, err
+}
+
+func lookAtFiles(file string) ([]logFile, error) {
 	dir, base := filepath.Split(file)
 	if dir == "" {
 		dir = "."

@@ -219,7 +219,7 @@ func (v *verifier) readFile(ctx context.Context, f logFile, live, last bool) err
 			v.unreadable(err)
 			return nil
 		}
-		if live && v.at == 1 && f.first != 0 {
+		if live && v.at == 1 {
 			if l, ok := parseLine(raw.text); ok && l.n != f.first {
 				return errMoved
 			}
