@@ -115,9 +115,9 @@ func (t *Trail) Committed(seq uint64) {
 	t.mu.Unlock()
 }
 
-// claimStale has lines made for records that no operation has claimed for a minute: the server's own work.
+// claimStale has lines made for records that no operation has claimed for a while: the server's own work.
 func (t *Trail) claimStale(now time.Time) {
-	if seqs := t.unclaimed(now.Add(-sealEvery)); len(seqs) > 0 {
+	if seqs := t.unclaimed(now.Add(-claimAfter)); len(seqs) > 0 {
 		t.later(func() { t.fromJournal(seqs) })
 	}
 }

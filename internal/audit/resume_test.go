@@ -240,15 +240,13 @@ func TestEveryRecordHasALine(t *testing.T) {
 	s.journal.write("cn=before", "cn=before the log was begun")
 	trail := s.open()
 	s.write(trail, "cn=a")
-	trail.Committed(s.journal.write("rehash", "cn=b"))
+	trail.Committed(s.journal.write("ppolicy", "cn=b", "portolanAccountDisabled"))
 	s.write(trail, "cn=c")
 	trail.ask(func() { trail.tick(s.clock.Now()) })
 	if n := len(s.events("write")); n != 2 {
 		t.Errorf("%d writes at once", n)
 	}
-	s.clock.move(61 * time.Second)
-	trail.ask(func() { trail.tick(s.clock.Now()) })
-	s.clock.move(61 * time.Second)
+	s.clock.move(claimAfter + time.Second)
 	trail.ask(func() { trail.tick(s.clock.Now()) })
 	for range 2 { // the background does one thing after another: what it added is there after the first
 		if _, err := trail.Seal(); err != nil {
@@ -256,7 +254,7 @@ func TestEveryRecordHasALine(t *testing.T) {
 		}
 	}
 	if n := len(s.events("write")); n != 3 {
-		t.Errorf("%d writes after a minute:\n%s", n, strings.Join(s.lines(), "\n"))
+		t.Errorf("%d writes after a while:\n%s", n, strings.Join(s.lines(), "\n"))
 	}
 	trail.Committed(s.journal.write("rehash", "cn=d"))
 	s.close(trail)
@@ -266,6 +264,9 @@ func TestEveryRecordHasALine(t *testing.T) {
 	var got []string
 	for _, m := range s.events("write") {
 		got = append(got, fmt.Sprint(m["seq"], m["dn"]))
+		if locked := m["dn"] == "cn=b"; locked != (fmt.Sprint(m["marks"]) == "[account]") {
+			t.Errorf("marks of %v", m)
+		}
 	}
 	if want := "2cn=a 4cn=c 3cn=b 5cn=d 6cn=while the server was stopped"; strings.Join(got, " ") != want {
 		t.Errorf("got %v", got)

@@ -121,6 +121,9 @@ const (
 	// sealEvery is how often the log is sealed, syncEvery how often it is made durable.
 	sealEvery = time.Minute
 	syncEvery = time.Second
+	// claimAfter is how long a record of the journal waits for the operation that made it: then it is the server's own.
+	claimAfter = 10 * time.Second
+	claimEvery = 5 * time.Second
 	// patience is how long a write waits for its line where the log must not stop it.
 	patience = time.Second
 )

@@ -83,11 +83,11 @@ func (m *memoryJournal) Read(from uint64, f func(*Record) bool) error {
 	return nil
 }
 
-func (m *memoryJournal) write(author, dn string) uint64 {
+func (m *memoryJournal) write(author, dn string, attrs ...string) uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	seq := uint64(len(m.records) + 1)
-	m.records = append(m.records, &Record{Seq: seq, Time: time.Unix(0, 0), Author: author, Changes: []RecordChange{{Op: "modify", DN: dn, Attrs: []string{"sn"}}}})
+	m.records = append(m.records, &Record{Seq: seq, Time: time.Unix(0, 0), Author: author, Changes: []RecordChange{{Op: "modify", DN: dn, Attrs: append([]string{"sn"}, attrs...)}}})
 	return seq
 }
 

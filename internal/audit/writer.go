@@ -37,6 +37,7 @@ type writer struct {
 
 	unsynced, unsealed bool
 	lastSync, lastSeal time.Time
+	lastClaim          time.Time
 	syncing, healed    atomic.Bool // a job is under way; it went well again
 
 	lines, sealed atomic.Uint64 // for Stats
@@ -74,13 +75,16 @@ func (t *Trail) tick(now time.Time) {
 	w := &t.w
 	x := t.trouble.Load()
 	p := t.policy.Load()
+	if x == nil && now.Sub(w.lastClaim) >= claimEvery {
+		w.lastClaim = now
+		t.claimStale(now)
+	}
 	switch {
 	case x != nil && !x.sync:
 		// flush tries again each time.
 	case x == nil && p.MaxAge > 0 && now.Sub(w.begun) >= p.MaxAge && w.chain.n > w.first:
 		t.rotateNow(now)
 	case x == nil && w.unsealed && now.Sub(w.lastSeal) >= sealEvery:
-		t.claimStale(now)
 		t.seal(nil)
 	case (w.unsynced || x != nil) && now.Sub(w.lastSync) >= syncEvery && w.syncing.CompareAndSwap(false, true):
 		w.unsynced, w.lastSync = false, now
