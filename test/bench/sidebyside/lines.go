@@ -28,7 +28,7 @@ type line struct {
 }
 
 // repeating is how many people bind again and again in the lines about that.
-const repeating = 200
+const repeating = 100
 
 // lines are the lines of the table, reads first, those that change data last.
 func (w *work) lines() []line {

@@ -14,7 +14,7 @@
 //	BENCH_LIMIT=DURATION when to stop and print what there is (25m, quick 8m, longer with more entries)
 //	BENCH_DIR=DIR        where the servers keep their data; it should be on a disk (/var/tmp)
 //	BENCH_JSON=FILE      write all figures there too
-//	BENCH_NICE=N         priority of servers and load generator alike, for a machine that is busy otherwise (run.sh)
+//	BENCH_NICE=N         priority of servers and load generator alike, for a machine that is busy otherwise (root)
 //	BENCH_WRITE=FILE     write the table between the markers of this file; "-" writes none. By default a full run of
 //	                     100000 entries writes docs/performance.md
 package main
@@ -53,6 +53,7 @@ type settings struct {
 	quick          bool
 	entries        int
 	members        int
+	nice           int
 	rounds         int
 	warmup, length time.Duration
 	searches       int64 // before memory is measured
@@ -89,6 +90,11 @@ func read() (*settings, error) {
 		members = 0
 	}
 	number("BENCH_MEMBERS", &s.members, members)
+	if text := os.Getenv("BENCH_NICE"); text != "" {
+		n, err := strconv.Atoi(text)
+		errs = append(errs, err)
+		s.nice = n
+	}
 	number("BENCH_ROUNDS", &s.rounds, s.rounds)
 	number("BENCH_SECONDS", &seconds, seconds)
 	s.length = time.Duration(seconds) * time.Second
@@ -136,6 +142,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	restore, err := prioritize(s.nice)
+	if err != nil {
+		return err
+	}
+	defer restore()
 	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, s.limit, fmt.Errorf("the time was over (%v)", s.limit))
 	defer cancel()
