@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -13,15 +14,20 @@ import (
 // profiles are files that serve writes for those who make the server faster; docs/performance.md tells how they are read.
 // There is no way to ask a running server for them: who may start it names the files, which nobody else can read, and which
 // hold names of functions and no data.
-type profiles struct{ cpu, allocs string }
+type profiles struct {
+	cpu, allocs string
+	// after is when the CPU profile begins: what a server does at first, with nothing in its caches, is another question.
+	after time.Duration
+}
 
 // flags gives a command the flags, which its help leaves out.
 func (f *profiles) flags(c *cobra.Command) {
 	c.Flags().StringVar(&f.cpu, "cpu-profile", "", "write a CPU profile to this `file` at the end")
 	c.Flags().StringVar(&f.allocs, "allocs-profile", "", "write where memory was allocated to this `file` at the end")
-	for _, name := range []string{"cpu-profile", "allocs-profile"} {
+	c.Flags().DurationVar(&f.after, "cpu-profile-after", 0, "begin the CPU profile when this `time` has passed")
+	for _, name := range []string{"cpu-profile", "allocs-profile", "cpu-profile-after"} {
 		if err := c.Flags().MarkHidden(name); err != nil {
-			panic(err) // the flag is defined two lines above
+			panic(err) // the flag is defined above
 		}
 	}
 }
@@ -36,10 +42,10 @@ func (f *profiles) begin() (done func() error, err error) {
 	if err != nil {
 		return nil, errors.Join(err, cpu.close())
 	}
+	begun := make(chan error, 1)
+	var timer *time.Timer
 	if cpu.File != nil {
-		if err := pprof.StartCPUProfile(cpu); err != nil {
-			return nil, errors.Join(err, cpu.close(), allocs.close())
-		}
+		timer = time.AfterFunc(f.after, func() { begun <- pprof.StartCPUProfile(cpu) })
 	}
 	if allocs.File != nil {
 		const everyOctets = 64 << 10
@@ -47,7 +53,12 @@ func (f *profiles) begin() (done func() error, err error) {
 	}
 	return func() error {
 		var errs []error
-		if cpu.File != nil {
+		switch {
+		case timer == nil:
+		case timer.Stop():
+			errs = append(errs, fmt.Errorf("there is no CPU profile: the server ended before --cpu-profile-after %v", f.after))
+		default:
+			errs = append(errs, <-begun)
 			pprof.StopCPUProfile()
 		}
 		if allocs.File != nil {

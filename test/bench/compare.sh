@@ -13,29 +13,31 @@ read -ra packages <<<"${PACKAGES:-./ber ./ldap ./internal/schema ./internal/dit 
 work=$(mktemp -d)
 trap 'git worktree remove --force "$work/base" >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
 git worktree add -q --detach "$work/base" "$base"
-# run COMMIT-DIRECTORY: the binaries are built before anything is measured.
+# The binary of a package is named after it.
+name() { echo "$1" | tr -c 'a-zA-Z0-9\n' _; }
+# build CHECKOUT DIRECTORY: everything is built before anything is measured. A package that one side has not is left out.
 build() {
 	mkdir -p "$2"
-	(cd "$1" && for p in "${packages[@]}"; do
-		[ -d "$p" ] && go test -c -o "$2/$(echo "$p" | tr -c 'a-z0-9\n' _).test" "$p"
-	done)
+	local p
+	for p in "${packages[@]}"; do
+		if [ -d "$1/$p" ]; then (cd "$1" && go test -c -o "$2/$(name "$p").test" "$p"); fi
+	done
 }
 build "$work/base" "$work/old.bin"
 build . "$work/new.bin"
 # In turn, so that what else the machine does hits both alike.
 for _ in $(seq "${COUNT:-6}"); do
 	for side in old new; do
-		from=. && [ $side = new ] || from=$work/base
-		for t in "$work/$side.bin"/*.test; do
-			p=$(basename "$t" .test)
-			for q in "${packages[@]}"; do
-				[ "$(echo "$q" | tr -c 'a-z0-9\n' _)" = "$p" ] || continue
-				(cd "$from/$q" && timeout 300 "$t" -test.run '^$' -test.bench "${BENCH:-.}" -test.benchmem -test.benchtime "${BENCHTIME:-50ms}") >>"$work/$side.txt" ||
-					echo "$q of $side failed: see above" >&2
-			done
+		from=$work/base
+		[ $side = old ] || from=.
+		for p in "${packages[@]}"; do
+			t=$work/$side.bin/$(name "$p").test
+			[ -x "$t" ] || continue
+			(cd "$from/$p" && timeout 300 "$t" -test.run '^$' -test.bench "${BENCH:-.}" -test.benchmem -test.benchtime "${BENCHTIME:-50ms}") >>"$work/$side.txt" ||
+				echo "$side: the benchmarks of $p failed" >&2
 		done
 	done
 done
 echo "old: $(git log -1 --format='%h %s' "$base")"
 echo "new: $(git log -1 --format='%h %s')$([ -z "$(git status --porcelain)" ] || echo ' and what is not committed')"
-CGO_ENABLED=0 go run "$benchstat" "$work/old.txt" "$work/new.txt"
+CGO_ENABLED=0 go run "$benchstat" "old=$work/old.txt" "new=$work/new.txt"

@@ -71,7 +71,7 @@ func read() (*settings, error) {
 	}
 	seconds := 3
 	if s.quick {
-		s.rounds, s.searches, s.idle, s.limit, seconds = 2, 100_000, 2000, 8*time.Minute, 1
+		s.rounds, s.searches, s.idle, s.limit, seconds = 2, 300_000, 2000, 8*time.Minute, 1
 	}
 	var errs []error
 	number := func(name string, into *int, otherwise int) {
