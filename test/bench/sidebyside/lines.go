@@ -69,7 +69,7 @@ func (w *work) lines() []line {
 		ten.Requests.Group, many.Requests.Group = w.data.SmallGroup(), w.data.BigGroup()
 		lines = slices.Insert(lines, len(lines)-1,
 			line{name: small, servers: own, o: ten},
-			line{name: fmt.Sprintf("add a member to a group of %d", w.members), servers: own, o: many, want: want{against: small, ratio: 0.5}})
+			line{name: "add a member to a group of " + grouped(float64(w.members)), servers: own, o: many, want: want{against: small, ratio: 0.5}})
 	}
 	return lines
 }
