@@ -87,7 +87,7 @@ func Import(ctx context.Context, c *config.Config, o ImportOptions) (*ImportSumm
 	case populated:
 		err = fmt.Errorf("data_dir %s holds entries already: use --replace to replace everything, or --add to add to them", c.DataDir)
 	default:
-		sum, err = d.load(ctx, o)
+		sum, err = d.load(ctx, o, d.Store.LastCSN())
 	}
 	if sum != nil {
 		sum.Took = time.Since(begun)
@@ -109,7 +109,7 @@ func (d *Directory) importReplacing(ctx context.Context, o ImportOptions) (*Impo
 	if err := os.RemoveAll(beside.DataDir); err != nil {
 		return nil, err
 	}
-	sum, err := loadBeside(ctx, &beside, o)
+	sum, err := loadBeside(ctx, &beside, o, d.Store.LastCSN())
 	if err == nil {
 		// The engine knows its files by their path: it must be gone before another directory takes that path.
 		err = d.Close()
@@ -120,12 +120,12 @@ func (d *Directory) importReplacing(ctx context.Context, o ImportOptions) (*Impo
 	return sum, errors.Join(err, os.RemoveAll(beside.DataDir))
 }
 
-func loadBeside(ctx context.Context, c *config.Config, o ImportOptions) (*ImportSummary, error) {
+func loadBeside(ctx context.Context, c *config.Config, o ImportOptions, above dit.CSN) (*ImportSummary, error) {
 	d, err := Open(c, OpenOptions{Log: o.Log, Version: o.Version})
 	if err != nil {
 		return nil, err
 	}
-	sum, err := d.load(ctx, o)
+	sum, err := d.load(ctx, o, above)
 	return sum, errors.Join(err, d.Close())
 }
 
@@ -209,10 +209,11 @@ func (im *importer) addOne(ctx context.Context, p *ldif.Parser, it *importItem) 
 
 var errOnlyEntries = errors.New("a change record: an import takes entries; send changes with ldapmodify")
 
-// load is the bulk load into an empty store.
-func (d *Directory) load(ctx context.Context, o ImportOptions) (sum *ImportSummary, err error) {
+// load is the bulk load into an empty store. above is the highest CSN that was issued before: consumers that have seen it must
+// not take a new one for an old one, whatever the clock says.
+func (d *Directory) load(ctx context.Context, o ImportOptions, above dit.CSN) (sum *ImportSummary, err error) {
 	sum = &ImportSummary{}
-	im := &importer{d: d, o: o, sum: sum, csn: d.Store.LastCSN().Next(time.Now(), 0), now: time.Now()}
+	im := &importer{d: d, o: o, sum: sum, csn: above.Next(time.Now(), 0), now: time.Now()}
 	if o.Continue {
 		im.names = make(map[string]bool)
 	}
@@ -222,7 +223,7 @@ func (d *Directory) load(ctx context.Context, o ImportOptions) (sum *ImportSumma
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(runs)) }()
-	loader, err := d.Store.NewLoader(ctx, store.LoaderOptions{Dir: runs})
+	loader, err := d.Store.NewLoader(ctx, store.LoaderOptions{Dir: runs, Above: above})
 	if err != nil {
 		return nil, err
 	}

@@ -239,7 +239,7 @@ func readHead(r kv.Reader, seq uint64) (recordHead, error) {
 type base struct {
 	Entries int
 	NextID  dit.ID
-	CSN     dit.CSN // the highest among the entries
+	CSN     dit.CSN // the highest that was issued before, to the entries or otherwise
 }
 
 // nextSeq is the journal sequence that the next record gets at least.

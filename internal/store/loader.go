@@ -25,6 +25,9 @@ type LoaderOptions struct {
 	Dir string
 	// Workers is the number of goroutines that make index keys, beside the one that calls Add; 0 chooses.
 	Workers int
+	// Above is the highest CSN that was issued for what this content takes the place of: all CSNs issued from Finish on are
+	// above it.
+	Above dit.CSN
 }
 
 // DefaultLoaderMemory is the default of LoaderOptions.Memory.
@@ -90,7 +93,7 @@ func (s *Store) NewLoader(ctx context.Context, o LoaderOptions) (*Loader, error)
 	if o.Dir == "" {
 		o.Dir = os.TempDir()
 	}
-	l := &Loader{s: s, ctx: ctx}
+	l := &Loader{s: s, ctx: ctx, csn: o.Above}
 	err := s.exclusive(ctx, func() error {
 		l.gen, l.first = s.live.Load(), s.seq.high.nextID
 		return s.demandEmpty()
