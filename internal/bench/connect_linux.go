@@ -19,7 +19,7 @@ import (
 // connecting needs no waiting, so that a thread may do it for all its lanes.
 type loopConnector struct {
 	family  int
-	address unix.Sockaddr
+	address func() unix.Sockaddr // for one thread: unix keeps what the kernel is given in it
 	lanes   int
 	threads int
 }
@@ -41,9 +41,11 @@ func newLoopConnector(ctx context.Context, o *Options, threads int) (driver, err
 	}
 	d := &loopConnector{lanes: o.Connections, threads: min(threads, o.Connections)}
 	if v4 := at.IP.To4(); v4 != nil {
-		d.family, d.address = unix.AF_INET, &unix.SockaddrInet4{Port: at.Port, Addr: [4]byte(v4)}
+		d.family = unix.AF_INET
+		d.address = func() unix.Sockaddr { return &unix.SockaddrInet4{Port: at.Port, Addr: [4]byte(v4)} }
 	} else {
-		d.family, d.address = unix.AF_INET6, &unix.SockaddrInet6{Port: at.Port, Addr: [16]byte(at.IP)}
+		d.family = unix.AF_INET6
+		d.address = func() unix.Sockaddr { return &unix.SockaddrInet6{Port: at.Port, Addr: [16]byte(at.IP)} }
 	}
 	return d, nil
 }
@@ -55,7 +57,7 @@ func (d *loopConnector) close() {}
 func (d *loopConnector) drive(c *course, lanes []*lane, patience int64) {
 	var wait sync.WaitGroup
 	for t := range d.threads {
-		w := &dialer{d: d, c: c, buf: make([]byte, readSize)}
+		w := &dialer{family: d.family, address: d.address(), c: c, buf: make([]byte, readSize)}
 		for i := t; i < len(lanes); i += d.threads {
 			w.lanes = append(w.lanes, &polled{lane: lanes[i], fd: -1})
 		}
@@ -70,20 +72,18 @@ func (d *loopConnector) drive(c *course, lanes []*lane, patience int64) {
 
 // dialer is one thread.
 type dialer struct {
-	d     *loopConnector
-	c     *course
-	epoll int
-	lanes []*polled
-	left  int // lanes that are not done
-	buf   []byte
+	family  int
+	address unix.Sockaddr
+	c       *course
+	epoll   int
+	lanes   []*polled
+	left    int // lanes that are not done
+	buf     []byte
 }
 
 func (w *dialer) run(patience int64) {
-	var err error
-	if w.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		for _, p := range w.lanes {
-			p.broken(err)
-		}
+	var ok bool
+	if w.epoll, ok = watch(w.lanes); !ok {
 		return
 	}
 	defer unix.Close(w.epoll)
@@ -121,11 +121,11 @@ func (w *dialer) begin(i int32, p *polled) {
 		return
 	}
 	var err error
-	if p.fd, err = unix.Socket(w.d.family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+	if p.fd, err = unix.Socket(w.family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
 		w.end(p, err)
 		return
 	}
-	err = unix.Connect(p.fd, w.d.address)
+	err = unix.Connect(p.fd, w.address)
 	if err == nil {
 		// The buffer of a new socket has room for a bind.
 		_, err = unix.Write(p.fd, p.out)

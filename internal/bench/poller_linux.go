@@ -103,12 +103,21 @@ type waiter struct {
 // glance is how often a thread that waits looks whether the run was stopped.
 const glance = 50 * time.Millisecond
 
-func (w *waiter) run(patience int64) {
-	var err error
-	if w.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		for _, p := range w.lanes {
+// watch returns what a thread waits with. When the system refuses it all lanes are broken.
+func watch(lanes []*polled) (epoll int, ok bool) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		for _, p := range lanes {
 			p.broken(err)
 		}
+		return 0, false
+	}
+	return epoll, true
+}
+
+func (w *waiter) run(patience int64) {
+	var ok bool
+	if w.epoll, ok = watch(w.lanes); !ok {
 		return
 	}
 	defer unix.Close(w.epoll)
