@@ -333,6 +333,9 @@ func (d *Directory) SetAdminPassword(password []byte) error {
 	return nil
 }
 
+// HashingStats counts what the hashing pool does.
+func (d *Directory) HashingStats() credential.PoolStats { return d.hashing.Stats() }
+
 // Close ends hashing and closes the store; what was acknowledged is on disk.
 func (d *Directory) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
