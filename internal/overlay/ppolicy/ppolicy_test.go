@@ -33,7 +33,13 @@ func bindTo(h op.Handler, c *op.Conn, dn, password string) (*op.Request, error) 
 	return req, err
 }
 
-func values(t testing.TB, s *ldaptest.Server, dn, attr string) (out []string) {
+// fataler is a test, rapid's included.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func values(t fataler, s *ldaptest.Server, dn, attr string) (out []string) {
 	t.Helper()
 	f, err := ldap.ParseFilter("(objectClass=*)")
 	if err != nil {

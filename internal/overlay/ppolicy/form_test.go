@@ -1,0 +1,144 @@
+package ppolicy
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"portolan/internal/schema"
+)
+
+// TestCovers decides subtree specifications for accounts (RFC 3672 section 2.1).
+func TestCovers(t *testing.T) {
+	s := schema.Default()
+	person, account := [][]byte{[]byte("top"), []byte("inetOrgPerson")}, [][]byte{[]byte("account")}
+	for _, x := range []struct {
+		spec, name string
+		classes    [][]byte
+		want       bool
+	}{
+		{"{}", "dc=example,dc=org", person, true},
+		{"{}", "uid=a,ou=people,dc=example,dc=org", person, true},
+		{"{}", "dc=org", person, false},
+		{"{}", "uid=a,dc=anexample,dc=org", person, false},
+		{`{ base "ou=people" }`, "uid=a,ou=people,dc=example,dc=org", person, true},
+		{`{ base "OU=People" }`, "ou=people,dc=example,dc=org", person, true},
+		{`{ base "ou=people" }`, "uid=a,ou=groups,dc=example,dc=org", person, false},
+		{`{ base "ou=people", minimum 1 }`, "ou=people,dc=example,dc=org", person, false},
+		{`{ base "ou=people", minimum 1 }`, "uid=a,ou=people,dc=example,dc=org", person, true},
+		{`{ maximum 1 }`, "ou=people,dc=example,dc=org", person, true},
+		{`{ maximum 1 }`, "uid=a,ou=people,dc=example,dc=org", person, false},
+		{`{ specificExclusions { chopBefore:"ou=x" } }`, "ou=x,dc=example,dc=org", person, false},
+		{`{ specificExclusions { chopBefore:"ou=x" } }`, "uid=a,ou=x,dc=example,dc=org", person, false},
+		{`{ specificExclusions { chopAfter:"ou=x" } }`, "ou=x,dc=example,dc=org", person, true},
+		{`{ specificExclusions { chopAfter:"ou=x" } }`, "uid=a,ou=x,dc=example,dc=org", person, false},
+		{`{ base "ou=people", specificExclusions { chopBefore:"ou=x" } }`, "uid=a,ou=x,ou=people,dc=example,dc=org", person, false},
+		{`{ specificationFilter item:person }`, "uid=a,dc=example,dc=org", person, true},
+		{`{ specificationFilter item:person }`, "uid=a,dc=example,dc=org", account, false},
+		{`{ specificationFilter not:item:person }`, "uid=a,dc=example,dc=org", account, true},
+		{`{ specificationFilter or:{ item:person, item:account } }`, "uid=a,dc=example,dc=org", account, true},
+		{`{ specificationFilter and:{ item:person, item:account } }`, "uid=a,dc=example,dc=org", account, false},
+		{`{ specificationFilter and:{} }`, "uid=a,dc=example,dc=org", account, true},
+		{`{ specificationFilter item:nosuchclass }`, "uid=a,dc=example,dc=org", person, false},
+	} {
+		spec, err := schema.ParseSubtreeSpecification([]byte(x.spec))
+		if err != nil {
+			t.Errorf("%s: %v", x.spec, err)
+			continue
+		}
+		e := subentry{point: "dc=example,dc=org", spec: spec}
+		who := subject{classes: x.classes}
+		who.name.Norm = x.name
+		if got := e.covers(s, who); got != x.want {
+			t.Errorf("%s covers %s: %t", x.spec, x.name, got)
+		}
+	}
+}
+
+func TestDelay(t *testing.T) {
+	p := Policy{MinDelay: time.Second, MaxDelay: 10 * time.Second}
+	for n, want := range []time.Duration{0, 1, 2, 4, 8, 10, 10} {
+		if got := p.delay(n); got != want*time.Second {
+			t.Errorf("after %d failures: %v", n, got)
+		}
+	}
+	if got := p.delay(1 << 30); got != 10*time.Second {
+		t.Errorf("after many failures: %v", got)
+	}
+	if got := (&Policy{}).delay(5); got != 0 {
+		t.Errorf("without a delay: %v", got)
+	}
+}
+
+// TestWaiting bounds the checks that wait, by name and in all, and gives places back.
+func TestWaiting(t *testing.T) {
+	w := newWaiting()
+	var leave []func()
+	for i := range maxWaitingPerName {
+		l, ok := w.enter("a")
+		if !ok {
+			t.Fatalf("no place for number %d", i)
+		}
+		leave = append(leave, l)
+	}
+	if _, ok := w.enter("a"); ok {
+		t.Error("one too many of a name")
+	}
+	leave[0]()
+	if l, ok := w.enter("a"); !ok {
+		t.Error("the place was not given back")
+	} else {
+		leave[0] = l
+	}
+	for i := 0; w.all < maxWaiting; i++ {
+		l, ok := w.enter(string(rune('b' + i)))
+		if !ok {
+			t.Fatal("no place")
+		}
+		leave = append(leave, l)
+	}
+	if _, ok := w.enter("last"); ok {
+		t.Error("one too many in all")
+	}
+	for _, l := range leave {
+		l()
+	}
+	if w.all != 0 || len(w.by) != 0 {
+		t.Errorf("left over: %d, %v", w.all, w.by)
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	f.Add([]byte{})
+	f.Add((&record{failures: []int64{1, 2}, locked: 3}).append())
+	f.Add([]byte{1, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, ok := decodeRecord(b)
+		if !ok {
+			return
+		}
+		again, ok := decodeRecord(r.append())
+		if !ok || again.locked != r.locked || len(again.failures) != len(r.failures) {
+			t.Fatalf("%+v is read back as %+v", r, again)
+		}
+		r.fail(&Policy{Lockout: true, MaxFailure: 3, FailureCountInterval: time.Minute}, time.Unix(1, 0))
+		if len(r.failures) > 5 {
+			t.Fatalf("%d failures are kept", len(r.failures))
+		}
+	})
+}
+
+func FuzzHistory(f *testing.F) {
+	f.Add([]byte("20260101000000Z#1.3.6.1.4.1.1466.115.121.1.40#5#{SSHA"))
+	f.Add([]byte("20260101000000.5Z#1#0#"))
+	f.Add([]byte("###"))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		h, ok := parseHistory(value)
+		if ok && !bytes.HasSuffix(value, h.stored) {
+			t.Fatalf("%q has no password %q", value, h.stored)
+		}
+		if all := history([][]byte{value, value}); len(all) != 0 && !ok {
+			t.Fatal("what is not of the form is kept")
+		}
+	})
+}
