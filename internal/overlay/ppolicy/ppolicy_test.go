@@ -2,15 +2,12 @@ package ppolicy_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"portolan/internal/app"
-	"portolan/internal/config"
 	"portolan/internal/ldaptest"
 	"portolan/internal/op"
 	"portolan/ldap"
@@ -270,103 +267,6 @@ func TestProxiedOutOfRestriction(t *testing.T) {
 		req := &op.Request{Conn: conn(), ID: 1, Op: m, Identity: &admin}
 		if err := s.Engine.Serve(context.Background(), req, nil); ldap.CodeOf(err) != ldap.InsufficientAccessRights {
 			t.Errorf("%T: %v", m, err)
-		}
-	}
-}
-
-// TestRestart: a lock and a grace bind are durable before the answer; failures and last binds outlive an orderly end.
-func TestRestart(t *testing.T) {
-	c, err := config.Parse("test.toml", []byte("data_dir = \""+t.TempDir()+"\"\n[directory]\nsuffix = \"dc=example,dc=org\"\nadmin_dn = \"cn=admin,dc=example,dc=org\"\n"+
-		"[password.argon2]\nmemory = \"8MiB\"\ntime = 1\n"+lockOf3))
-	if err != nil {
-		t.Fatal(err)
-	}
-	bob := strings.ReplaceAll(aliceOne, "alice", "bob")
-	open := func() *app.Directory {
-		d, err := app.Open(c, app.OpenOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}
-	d := open()
-	if _, err := d.AddLDIF(context.Background(), top+aliceOne+bob); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if _, err := bindTo(d.Engine, conn(), alice, "wrong"); ldap.CodeOf(err) != ldap.InvalidCredentials {
-			t.Fatal(err)
-		}
-	}
-	bobDN := strings.ReplaceAll(alice, "alice", "bob")
-	if _, err := bindTo(d.Engine, conn(), bobDN, "bob-secret"); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if _, err := bindTo(d.Engine, conn(), bobDN, "wrong"); ldap.CodeOf(err) != ldap.InvalidCredentials {
-			t.Fatal(err)
-		}
-	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	d = open()
-	if _, err := bindTo(d.Engine, conn(), alice, "alice-secret"); ldap.CodeOf(err) != ldap.InvalidCredentials {
-		t.Errorf("the lock is gone: %v", err)
-	}
-	who, err := d.Engine.IdentifyDN(bobDN, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if at, err := op.LastSuccess(d.Store.State(), who.UUID); err != nil || at.IsZero() {
-		t.Errorf("the last bind is gone: %v %v", at, err)
-	}
-	if _, err := bindTo(d.Engine, conn(), bobDN, "wrong"); ldap.CodeOf(err) != ldap.InvalidCredentials {
-		t.Error(err)
-	}
-	if _, err := bindTo(d.Engine, conn(), bobDN, "bob-secret"); ldap.CodeOf(err) != ldap.InvalidCredentials {
-		t.Errorf("the failures before the restart do not count: %v", err)
-	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	// A check of the stopped store finds nothing wrong.
-	d, err = app.Open(c, app.OpenOptions{ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum, err := app.NewAdmin(d, "test").Check(context.Background(), func(f app.Finding) { t.Errorf("%+v", f) }, nil)
-	if err != nil || len(sum.Overlays) == 0 {
-		t.Errorf("%v %+v", err, sum)
-	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestConfiguration: what cannot be is refused at the start, and says where.
-func TestConfiguration(t *testing.T) {
-	for text, want := range map[string]string{
-		"[overlay.ppolicy]\ndefault = \"nothing\"\n":                                "default",
-		"[[overlay.ppolicy.rule]]\nbase = \"dc=example,dc=org\"\n":                  "rule[1].policy",
-		"[[overlay.ppolicy.rule]]\npolicy = \"dc=example,dc=org\"\ngroup = \"=\"\n": "rule[1].group",
-		"[overlay.ppolicy.policy]\nmin_delay = \"1s\"\n":                            "pwdMaxDelay",
-		"[overlay.ppolicy.policy]\nmin_age = \"2d\"\nmax_age = \"1d\"\n":            "pwdMinAge",
-		"[overlay.ppolicy.policy]\ncheck_breached = true\n":                         "breached_passwords",
-		"[overlay.ppolicy]\nbreached_passwords = \"/nowhere/at/all\"\n":             "breached_passwords",
-		"[overlay.ppolicy.policy]\nmin_strength = 5\n":                              "min_strength",
-		"[overlay.ppolicy.policy]\nexpire_warning = \"2d\"\nmax_age = \"1d\"\n":     "pwdExpireWarning",
-		"[overlay.ppolicy.policy]\nmin_length = 20\nmax_length = 10\n":              "pwdMinLength",
-	} {
-		c, err := config.Parse("test.toml", []byte("data_dir = \""+t.TempDir()+"\"\n[directory]\nsuffix = \"dc=example,dc=org\"\nadmin_dn = \"cn=admin,dc=example,dc=org\"\n"+text))
-		if err == nil {
-			var d *app.Directory
-			if d, err = app.Open(c, app.OpenOptions{}); err == nil {
-				err = errors.Join(errors.New("it started"), d.Close())
-			}
-		}
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
