@@ -67,3 +67,20 @@ c.rename_s(dn, "uid=python", newsuperior="ou=services," + suffix)
 c.abandon(c.search(suffix, ldap.SCOPE_SUBTREE, "(objectClass=*)"))
 c.delete_s("uid=python,ou=services," + suffix)
 print("ok")
+
+# The password policy control, decoded by python-ldap.
+from ldap.controls.ppolicy import PasswordPolicyControl  # noqa: E402
+pp = ldap.initialize(os.environ["LDAP"])
+pp.start_tls_s()
+_, _, _, ctrls = pp.result3(pp.simple_bind(os.environ["ALICE"], os.environ["ALICEPW"], serverctrls=[PasswordPolicyControl()]))
+assert not ctrls, ctrls
+msgid = pp.passwd(os.environ["ALICE"], os.environ["ALICEPW"], "short", serverctrls=[PasswordPolicyControl()])
+try:
+    pp.result3(msgid)
+    raise AssertionError("a short password was taken")
+except ldap.CONSTRAINT_VIOLATION as e:
+    (oid, _, value), = e.args[0]["ctrls"]
+    assert oid == PasswordPolicyControl.controlType
+    reply = PasswordPolicyControl()
+    reply.decodeControlValue(value)
+    assert reply.error == 6, reply.error  # passwordTooShort
