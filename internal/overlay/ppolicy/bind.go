@@ -364,7 +364,15 @@ func (x *ppolicy) grace(ctx context.Context, req *op.Request, a *account, change
 			at = at.Add(time.Microsecond)
 		}
 	})
-	return left, err
+	switch {
+	case err == nil:
+		return left, nil
+	case ctx.Err() != nil:
+		return -1, ctx.Err()
+	}
+	// A grace bind that cannot be counted, as on a server that takes no writes, is none.
+	x.ports.Load().Log.Warn("a grace bind could not be counted and was refused", "error", err)
+	return -1, nil
 }
 
 // bindUnknown makes the answer for a name that is no entry wait as long as that for an account.

@@ -190,11 +190,14 @@ func TestRefusalsCostTheSame(t *testing.T) {
 }
 
 // mechanism is a SASL mechanism whose credentials are the name and whether they are right.
-type mechanism struct{ s *ldaptest.Server }
+type mechanism struct {
+	s      *ldaptest.Server
+	method string
+}
 
 func (m mechanism) Step(_ context.Context, _ *op.Request, creds []byte) ([]byte, *op.Identity, error) {
 	name, word, _ := strings.Cut(string(creds), " ")
-	who, err := m.s.Engine.IdentifyDN(name, "SCRAM-SHA-256")
+	who, err := m.s.Engine.IdentifyDN(name, m.method)
 	if err != nil || who == nil {
 		return nil, nil, ldap.Errorf(ldap.InvalidCredentials, "")
 	}
@@ -209,7 +212,7 @@ func TestSASL(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.Options{LDIF: top + aliceOne, Config: lockOf3 + "max_age = \"1d\"\nmust_change = true\n"})
 	s.Engine.Wire(nil, nil, []op.Mechanism{{
 		Name: "TEST", Allowed: func(*op.Conn) bool { return true },
-		Start: func(*op.Request) (op.Exchange, error) { return mechanism{s}, nil },
+		Start: func(*op.Request) (op.Exchange, error) { return mechanism{s, "SCRAM-SHA-256"}, nil },
 	}})
 	bind := func(word string) (*op.Request, error) {
 		req := &op.Request{Conn: conn(), ID: 1, Op: &ldap.BindRequest{
@@ -245,6 +248,53 @@ func TestSASL(t *testing.T) {
 	s.Clock().Advance(25 * time.Hour)
 	if req, err := bind("right"); ldap.CodeOf(err) != ldap.InvalidCredentials || req.Policy == nil || req.Policy.Error != op.PasswordExpired {
 		t.Errorf("expired: %v, %+v", err, req.Policy)
+	}
+}
+
+// TestExternal: a certificate is bound by what concerns the account, and not by what concerns its password.
+func TestExternal(t *testing.T) {
+	s := ldaptest.Start(t, ldaptest.Options{LDIF: top + aliceOne, Config: lockOf3 + "max_age = \"1d\"\nmust_change = true\nmax_idle = \"30d\"\n"})
+	s.Engine.Wire(nil, nil, []op.Mechanism{{
+		Name: "TEST", Allowed: func(*op.Conn) bool { return true },
+		Start: func(*op.Request) (op.Exchange, error) { return mechanism{s, "EXTERNAL"}, nil },
+	}})
+	bind := func() (*op.Request, error) {
+		req := &op.Request{Conn: conn(), ID: 1, Op: &ldap.BindRequest{
+			Version: 3, Auth: ldap.AuthSASL, Mechanism: []byte("TEST"), Credentials: []byte(alice + " right"), HasCreds: true,
+		}}
+		return req, s.Engine.Serve(context.Background(), req, nil)
+	}
+	set := func(attr string, value ...string) {
+		mod := ldap.Mod{Op: ldap.ModReplace, Attribute: ldap.Attribute{Type: []byte(attr)}}
+		for _, v := range value {
+			mod.Attribute.Values = append(mod.Attribute.Values, []byte(v))
+		}
+		if err := s.As(ldaptest.AdminDN, &ldap.ModifyRequest{Object: []byte(alice), Changes: []ldap.Mod{mod}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		if _, err := bindTo(s.Engine, conn(), alice, "wrong"); ldap.CodeOf(err) != ldap.InvalidCredentials {
+			t.Error(err)
+		}
+	}
+	s.Clock().Advance(25 * time.Hour)
+	if req, err := bind(); err != nil || req.Policy != nil || req.Conn.Identity().Restricted {
+		t.Errorf("reset and expired: %v, %+v", err, req.Policy)
+	}
+	for _, x := range [][2]string{{"pwdAccountLockedTime", "000001010000Z"}, {"pwdEndTime", "20200101000000Z"}, {"portolanAccountDisabled", "TRUE"}} {
+		set(x[0], x[1])
+		if _, err := bind(); ldap.CodeOf(err) != ldap.InvalidCredentials {
+			t.Errorf("%s: %v", x[0], err)
+		}
+		set(x[0])
+	}
+	if _, err := bind(); err != nil {
+		t.Error(err)
+	}
+	s.Clock().Advance(31 * 24 * time.Hour)
+	if _, err := bind(); ldap.CodeOf(err) != ldap.InvalidCredentials {
+		t.Errorf("idle: %v", err)
 	}
 }
 
