@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/ldap"
 )
@@ -101,6 +102,15 @@ func TestAccessLogLines(t *testing.T) {
 			served(&ldap.ModifyRequest{Object: []byte("cn=x"), Changes: []ldap.Mod{
 				{Attribute: ldap.Attribute{Type: []byte("userPassword"), Values: [][]byte{[]byte("canary-5")}}}, {Attribute: ldap.Attribute{Type: []byte("cn")}},
 			}}, func(req *op.Request) error { req.Trace.Seq = 9; return nil })},
+		{"somebody who acts as another, and says in what session", begin + `delete dn="cn=x" controls=1.2.3! who="uid=bob" by="uid=alice" result=0 us=1000 session="192.0.2.1 app.example.org 1.2.3 alice\x0a=1" session="  1.2.4 "` + "\n",
+			served(&ldap.DelRequest{Entry: []byte("cn=x")}, func(req *op.Request) error {
+				alice := &op.Identity{Name: dit.Name{DN: "uid=alice", Norm: "uid=alice"}}
+				req.Identity = &op.Identity{Name: dit.Name{DN: "uid=bob", Norm: "uid=bob"}, Proxied: alice}
+				req.Trace.Sessions = []op.TrackedSession{
+					{SourceIP: "192.0.2.1", SourceName: "app.example.org", Format: "1.2.3", Identifier: "alice\n=1"}, {Format: "1.2.4"},
+				}
+				return nil
+			})},
 		{"a connection", "2026-01-31T12:00:00.000000Z conn=7 open from=127.0.0.1:5 listener=\"ldap://x\"\n2026-01-31T12:00:00.000000Z conn=7 close reason=\"unbind\"\n",
 			func(a *AccessLog) {
 				c := &op.Conn{ID: 7, Listener: "ldap://x", Remote: netip.MustParseAddrPort("127.0.0.1:5")}

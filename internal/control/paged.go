@@ -65,6 +65,12 @@ func (p *pagedRequest) around(ctx context.Context, req *op.Request, next func(co
 		}
 	}
 	plan := &req.Search
+	if at.unsorted != nil && plan.Order != nil {
+		// The rest of a result that could not be sorted comes unsorted too, though it may be small enough by now.
+		list.put(at, most, true)
+		return cannotSort{at.unsorted}
+	}
+	at.unsorted = plan.Unsorted
 	if p.size > 0 {
 		plan.Max = int(p.size)
 	}

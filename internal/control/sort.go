@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"portolan/ber"
 	"portolan/internal/op"
@@ -89,8 +90,14 @@ type sortColumn struct {
 	reverse bool
 }
 
+// cannotSort is an error that stops a search so that it can be served unsorted instead.
+type cannotSort struct{ why *ldap.Error }
+
+func (c cannotSort) Error() string { return c.why.Error() }
+func (c cannotSort) Unwrap() error { return c.why }
+
 // errBusySorting is what a client is told when there is no memory for its sort: sortResult busy.
-var errBusySorting = ldap.Errorf(ldap.Busy, "too much is being sorted at present: try again later")
+var errBusySorting = cannotSort{ldap.Errorf(ldap.Busy, "too much is being sorted at present: try again later")}
 
 func (s *sorting) around(ctx context.Context, req *op.Request, next func(context.Context) error) error {
 	view := s.directory.View()
@@ -102,14 +109,15 @@ func (s *sorting) around(ctx context.Context, req *op.Request, next func(context
 		s.hold = s.memory.Hold(0)
 		err := next(ctx)
 		s.hold.Release()
-		if err == nil || ldap.AsError(err) != s.failed && err != error(errBusySorting) {
+		var cannot cannotSort
+		if !errors.As(err, &cannot) {
 			// RFC 2891 section 2, case 6: nothing is said about a search that failed, or found nothing.
 			if err == nil && req.Trace.Entries > 0 {
 				s.respond(req)
 			}
 			return err
 		}
-		s.failed = ldap.AsError(err)
+		s.failed = cannot.why
 		req.Search = before
 	}
 	if isCritical(req, SortOID) {
@@ -118,6 +126,7 @@ func (s *sorting) around(ctx context.Context, req *op.Request, next func(context
 		return ldap.Errorf(ldap.UnavailableCriticalExtension, "the result cannot be sorted: %s", s.failed.Diagnostic)
 	}
 	// Case 4: everything, unsorted.
+	req.Search.Unsorted = s.failed
 	err := next(ctx)
 	if err == nil && req.Trace.Entries > 0 || attached(req, VLVOID) {
 		s.respond(req)
@@ -168,13 +177,12 @@ const holdStep = 64 << 10
 // order appends the sort key of an entry.
 func (s *sorting) order(dst []byte, c op.Candidate) ([]byte, error) {
 	if s.count++; s.count > s.most {
-		s.failed = ldap.Errorf(ldap.AdminLimitExceeded, "more than %d entries match, which is the most that are sorted", s.most)
-		return nil, s.failed
+		return nil, cannotSort{ldap.Errorf(ldap.AdminLimitExceeded, "more than %d entries match, which is the most that are sorted", s.most)}
 	}
 	if known := c.Reader.Schema(); known != s.schema {
 		// It has changed since the request was looked at.
-		if s.failed = s.resolve(known); s.failed != nil {
-			return nil, s.failed
+		if err := s.resolve(known); err != nil {
+			return nil, cannotSort{err}
 		}
 	}
 	start := len(dst)
@@ -187,8 +195,7 @@ func (s *sorting) order(dst []byte, c op.Candidate) ([]byte, error) {
 	if s.held += len(dst) - start + entryOverhead; s.held > s.size {
 		step := max(holdStep, s.held-s.size)
 		if !s.hold.Grow(step) {
-			s.failed = errBusySorting
-			return nil, s.failed
+			return nil, errBusySorting
 		}
 		s.size += step
 	}

@@ -91,7 +91,11 @@ func (v *listView) around(ctx context.Context, req *op.Request, next func(contex
 		if !attached(req, SortOID) {
 			return v.refuse(req, ldap.Errorf(ldap.SortControlMissing, "a virtual list view needs a sort control"))
 		}
-		return v.refuse(req, ldap.Errorf(ldap.UnwillingToPerform, "the list cannot be sorted"))
+		why := ldap.Errorf(ldap.UnwillingToPerform, "the list cannot be sorted")
+		if u := plan.Unsorted; u != nil && vlvResult(u.Code) != ldap.Other {
+			why = u
+		}
+		return v.refuse(req, why)
 	}
 	v.cursors = cursorsOf(req.Conn)
 	if err := v.recall(req); err != nil {

@@ -211,6 +211,8 @@ type SearchPlan struct {
 	// the entries are to stand; entries with the same key keep the order of their ids. Keys are kept until the result has been
 	// sent: the function bounds them by refusing to go on.
 	Order func(dst []byte, c Candidate) ([]byte, error)
+	// Unsorted is why the result is not in the order that was asked for: Order is nil then.
+	Unsorted *ldap.Error
 	// Pick, where set with Order, is given the whole result in its order and returns the part that is sent.
 	Pick func(all []Sorted) ([]Sorted, error)
 	// From, where not nil, are the entries to send, in this order, instead of what the filter would find first: later pages
