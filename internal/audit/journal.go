@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,19 +38,25 @@ type RecordChange struct {
 	Attrs     []string
 }
 
-// journalMarks knows which records have their lines. Trail.mu guards it.
+// journalMarks knows which records have their lines. Trail.mu guards it. Every change costs the same however many records
+// wait: one that nobody claims keeps all later ones here for as long as it waits.
 type journalMarks struct {
-	seen    uint64 // the newest record
-	waiting []waiting
-	claimed map[uint64]struct{} // among waiting
-	// until, where not nil, is what the log covers until CatchUp has completed it.
-	until *marks
+	seen    uint64    // the newest record
+	waiting []waiting // by sequence; the first has no line in the file
+	// batch is the number of the batch that lines are added to, written that of the last one whose lines are in the file.
+	batch, written uint64
+	// until, where not nil, is what the log covers until the lines of CatchUp are in the file: those are in batches up to
+	// caughtUp, which is 0 until they have been added.
+	until    *marks
+	caughtUp uint64
 }
 
-// waiting is a record without a line.
+// waiting is a record whose line is not in the file yet.
 type waiting struct {
 	seq   uint64
 	since time.Time
+	// line is one more than the number of the batch that its line is in; 0 without one.
+	line  uint64
 	asked bool // a line is being made from the journal
 }
 
@@ -64,43 +71,61 @@ func (j *journalMarks) committed(seq uint64, now time.Time) {
 	j.seen = seq
 	j.waiting = append(j.waiting, waiting{seq: seq, since: now})
 	if len(j.waiting) > maxWaiting {
-		j.claim(j.waiting[0].seq)
+		j.waiting = j.waiting[1:]
 	}
 }
 
-// claim notes that a record has its line.
+// claim notes that the line of a record is among those that are added now.
 func (j *journalMarks) claim(seq uint64) {
-	if len(j.waiting) == 0 || seq < j.waiting[0].seq || seq > j.seen {
-		return
+	i, there := slices.BinarySearchFunc(j.waiting, seq, func(w waiting, seq uint64) int { return cmp.Compare(w.seq, seq) })
+	if there && j.waiting[i].line == 0 {
+		j.waiting[i].line = j.batch + 1
 	}
-	if j.claimed == nil {
-		j.claimed = make(map[uint64]struct{})
+}
+
+// next begins another batch, and returns the number of the one that is to be written.
+func (j *journalMarks) next() uint64 {
+	j.batch++
+	return j.batch - 1
+}
+
+// inFile notes that all lines of a batch are in the file, and those of all batches before it.
+func (j *journalMarks) inFile(batch uint64) {
+	j.written = batch + 1
+	if j.caughtUp > 0 && j.caughtUp <= j.written {
+		j.until, j.caughtUp = nil, 0
 	}
-	j.claimed[seq] = struct{}{}
 	n := 0
-	for n < len(j.waiting) {
-		if _, ok := j.claimed[j.waiting[n].seq]; !ok {
-			break
-		}
-		delete(j.claimed, j.waiting[n].seq)
+	for n < len(j.waiting) && j.covered(&j.waiting[n]) {
 		n++
 	}
 	j.waiting = j.waiting[n:]
 }
 
-// marks returns what is covered once all lines so far are written.
+func (j *journalMarks) covered(w *waiting) bool { return w.line != 0 && w.line <= j.written }
+
+// upTo returns the sequence up to which every record has its line in the file.
+func (j *journalMarks) upTo() uint64 {
+	switch {
+	case j.until != nil:
+		return j.until.upTo
+	case len(j.waiting) == 0:
+		return j.seen
+	}
+	return j.waiting[0].seq - 1
+}
+
+// marks returns all that the file covers. It looks at every record that waits.
 func (j *journalMarks) marks() marks {
 	if j.until != nil {
 		return *j.until
 	}
-	if len(j.waiting) == 0 {
-		return marks{upTo: j.seen}
+	m := marks{upTo: j.upTo()}
+	for i := range j.waiting {
+		if w := &j.waiting[i]; j.covered(w) {
+			m.ahead = append(m.ahead, w.seq)
+		}
 	}
-	m := marks{upTo: j.waiting[0].seq - 1}
-	for seq := range j.claimed {
-		m.ahead = append(m.ahead, seq)
-	}
-	slices.Sort(m.ahead)
 	return m
 }
 
@@ -140,7 +165,7 @@ func (t *Trail) unclaimed(before time.Time) (seqs []uint64) {
 		if !w.since.Before(before) {
 			break
 		}
-		if _, ok := t.journal.claimed[w.seq]; !ok && !w.asked {
+		if w.line == 0 && !w.asked {
 			w.asked = true
 			seqs = append(seqs, w.seq)
 		}
@@ -245,8 +270,8 @@ func (t *Trail) CatchUp() error {
 		return fmt.Errorf("the audit log cannot be completed from the journal: %w", err)
 	}
 	t.mu.Lock()
-	t.journal.until = nil
 	t.journal.seen = max(t.journal.seen, last)
+	t.journal.caughtUp = t.journal.batch + 1
 	t.mu.Unlock()
 	return nil
 }

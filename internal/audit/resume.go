@@ -34,8 +34,8 @@ func OpenTrail(o Options) (*Trail, error) {
 	if err := r.goOn(); err != nil {
 		return nil, err
 	}
-	if o.Journal != nil {
-		t.journal.until = &r.covered
+	if o.Journal == nil {
+		t.journal.until = nil
 	}
 	go t.run()
 	go t.background()
@@ -229,7 +229,7 @@ func (r *resumption) goOn() error {
 	w.f, w.id, w.begun, w.size = f, r.chain, r.begun, r.current.size
 	w.chain = chain{newSealer(t.key), r.n, r.mac}
 	w.lastSeal, w.lastSync = now, now
-	w.marks = marks{upTo: r.covered.upTo, ahead: r.covered.ahead}
+	t.journal.until = &r.covered
 	if r.cut[1] > 0 {
 		r.problems = append(r.problems, fmt.Sprintf("lines %d to %d, which had been sealed, were not there", r.cut[0], r.cut[1]))
 	}

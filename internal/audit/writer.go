@@ -31,7 +31,6 @@ type writer struct {
 	begun  time.Time
 	out    []byte // lines that the file has not taken yet
 	spare  []byte
-	marks  marks // journal sequences that out and the file cover
 	over   bool
 	rotate time.Time // not again before: it failed
 
@@ -110,15 +109,16 @@ func (t *Trail) flush() {
 	t.mu.Lock()
 	bodies, b := t.buf, t.batch
 	t.buf, t.batch = w.spare[:0], newBatch()
-	// They hold once all of the batch is in the file, and not before.
-	covered := t.journal.marks()
+	n := t.journal.next()
 	t.mu.Unlock()
 	for rest := bodies; len(rest) > 0; {
 		i := bytes.IndexByte(rest, '\n')
 		t.line(rest[:i])
 		rest = rest[i+1:]
 	}
-	w.marks = covered
+	t.mu.Lock()
+	t.journal.inFile(n) // or in what goes to this file before anything else
+	t.mu.Unlock()
 	t.write()
 	if w.spare = bodies; cap(bodies) > 4*flushAt {
 		w.spare = nil
@@ -215,7 +215,10 @@ func (t *Trail) seal(done func(error)) Anchor {
 	w := &t.w
 	now := t.o.Now()
 	if w.unsealed {
-		t.append(w.marks.append(begin(nil, now, eventCheckpoint), false))
+		t.mu.Lock()
+		covered := t.journal.upTo()
+		t.mu.Unlock()
+		t.append(num(begin(nil, now, eventCheckpoint), "journal", covered))
 		w.unsealed = false
 		t.write()
 	}
@@ -306,7 +309,10 @@ func (t *Trail) header(now time.Time, more []byte) []byte {
 	b = str(b, "chain", w.id)
 	b = str(b, "key", t.keyID)
 	b = str(b, "prev", w.chain.mac.String())
-	return append(w.marks.append(b, true), more...)
+	t.mu.Lock()
+	covered := t.journal.marks()
+	t.mu.Unlock()
+	return append(covered.append(b), more...)
 }
 
 // reopen goes on in the file that has the log's name now.
@@ -356,9 +362,9 @@ type marks struct {
 	ahead []uint64
 }
 
-func (m marks) append(b []byte, all bool) []byte {
+func (m marks) append(b []byte) []byte {
 	b = num(b, "journal", m.upTo)
-	if !all || len(m.ahead) == 0 {
+	if len(m.ahead) == 0 {
 		return b
 	}
 	var list strings.Builder

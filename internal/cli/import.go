@@ -15,6 +15,7 @@ import (
 func newImport(p *program) *cobra.Command {
 	var o app.ImportOptions
 	var rejects string
+	var profiles profiles
 	c := &cobra.Command{
 		Use:   "import FILE.ldif...",
 		Short: "Load entries into a stopped server's store",
@@ -60,6 +61,11 @@ func newImport(p *program) *cobra.Command {
 			bar := newProgress(p.stderr, "importing", total)
 			o.Progress = func(done, _ int64) { bar.Set(done) }
 			o.Version = p.version
+			profiled, err := profiles.begin()
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, profiled()) }()
 			sum, err := app.Import(cmd.Context(), cfg, o)
 			bar.Done()
 			if err != nil {
@@ -68,6 +74,7 @@ func newImport(p *program) *cobra.Command {
 			return p.importSummary(sum)
 		},
 	}
+	profiles.flags(c)
 	f := c.Flags()
 	f.BoolVar(&o.Replace, "replace", false, "replace everything in the store")
 	f.BoolVar(&o.Add, "add", false, "add to what is in the store")

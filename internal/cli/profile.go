@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// profiles are files that serve writes for those who make the server faster; docs/performance.md tells how they are read.
+// profiles are files that serve and import write for those who make them faster; docs/performance.md tells how they are read.
 // There is no way to ask a running server for them: who may start it names the files, which nobody else can read, and which
 // hold names of functions and no data.
 type profiles struct {
@@ -56,7 +56,7 @@ func (f *profiles) begin() (done func() error, err error) {
 		switch {
 		case timer == nil:
 		case timer.Stop():
-			errs = append(errs, fmt.Errorf("there is no CPU profile: the server ended before --cpu-profile-after %v", f.after))
+			errs = append(errs, fmt.Errorf("there is no CPU profile: the command ended before --cpu-profile-after %v", f.after))
 		default:
 			errs = append(errs, <-begun)
 			pprof.StopCPUProfile()
