@@ -357,7 +357,11 @@ func (e *Engine) saslBind(ctx context.Context, req *op.Request, m *ldap.BindRequ
 	if state == nil || state.mechanism != string(m.Mechanism) {
 		mechanism := e.mechanisms[string(m.Mechanism)]
 		if mechanism == nil || !mechanism.Allowed(req.Conn) {
-			return ldap.Errorf(ldap.AuthMethodNotSupported, "SASL mechanism %q is not available on this connection", clip(m.Mechanism))
+			code := ldap.AuthMethodNotSupported
+			if mechanism != nil && mechanism.Unavailable != 0 {
+				code = mechanism.Unavailable
+			}
+			return ldap.Errorf(code, "SASL mechanism %q is not available on this connection", clip(m.Mechanism))
 		}
 		step, err := mechanism.Start(req)
 		if err != nil {

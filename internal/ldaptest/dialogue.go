@@ -2,11 +2,13 @@ package ldaptest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -92,6 +94,82 @@ func (d *dialogue) conn(name string) (*talker, error) {
 	if err != nil {
 		return nil, err
 	}
+	return d.talk(name, nc)
+}
+
+// open makes a connection of another kind: "tls [as=DN]" begins with TLS, with a certificate of this subject, and "unix uid=N
+// [gid=N]" is that of a process of this user.
+func (d *dialogue) open(s *step) error {
+	r, err := d.take(s)
+	switch {
+	case err != nil:
+		return err
+	case d.conns[s.conn] != nil:
+		return fmt.Errorf("the connection is open already")
+	case len(r.args) != 1:
+		return fmt.Errorf("write tls or unix")
+	}
+	var nc net.Conn
+	switch r.args[0] {
+	case "tls":
+		if nc, err = net.Dial("tcp", d.s.Secure); err == nil {
+			nc, err = d.secure(nc, r.options["as"])
+		}
+	case "unix":
+		var uid, gid int32
+		if err = errors.Join(r.int("uid", &uid), r.int("gid", &gid)); err == nil {
+			nc, err = d.s.DialUnix(int(uid), int(gid))
+		}
+	default:
+		err = fmt.Errorf("write tls or unix")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = d.talk(s.conn, nc)
+	return err
+}
+
+// secure does the client's part of a TLS handshake.
+func (d *dialogue) secure(nc net.Conn, as string) (net.Conn, error) {
+	if d.s.options.Authority == nil {
+		return nil, fmt.Errorf("the server has no TLS: add a file tls to the dialogue")
+	}
+	config, err := d.s.options.Authority.Client(as)
+	if err != nil {
+		return nil, err
+	}
+	tc := tls.Client(nc, config)
+	return tc, tc.Handshake()
+}
+
+// startTLS sends a StartTLS request, compares the answer, and goes over to TLS where that is success.
+func (d *dialogue) startTLS(c *talker, s *step) error {
+	r, err := d.take(s)
+	if err != nil {
+		return err
+	}
+	c.last++
+	m := ldap.Message{ID: c.last, Op: &ldap.ExtendedRequest{Name: []byte(startTLSOID)}}
+	c.used[m.ID] = m.Op.Tag()
+	if err := c.send(m.Append(nil)); err != nil {
+		return err
+	}
+	if err := d.answered(c, s, m.ID); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(s.answer, func(e expectLine) bool { return e.words[0].text == "success" }) {
+		return nil
+	}
+	if len(c.in) > 0 {
+		return fmt.Errorf("% x between the answer and the handshake", c.in)
+	}
+	c.nc, err = d.secure(c.nc, r.options["as"])
+	return err
+}
+
+// talk begins a connection's part in the dialogue.
+func (d *dialogue) talk(name string, nc net.Conn) (*talker, error) {
 	if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
@@ -101,12 +179,17 @@ func (d *dialogue) conn(name string) (*talker, error) {
 }
 
 func (d *dialogue) step(s *step) error {
+	if s.verb == "open" && len(s.words) > 0 {
+		return d.open(s)
+	}
 	c, err := d.conn(s.conn)
 	if err != nil {
 		return err
 	}
 	switch s.verb {
 	case "open": // nothing: the connection is
+	case "starttls":
+		return d.startTLS(c, s)
 	case "close":
 		c.nc.Close()
 		delete(d.conns, s.conn)

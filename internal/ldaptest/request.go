@@ -22,6 +22,8 @@ type request struct {
 
 // verbs are the requests with their options. Options of all: id, ctl.
 var verbs = map[string][]string{
+	"open":     {"as", "uid", "gid"},
+	"starttls": {"as"},
 	"bind":     {"version"},
 	"sasl":     {"name", "creds", "version"},
 	"unbind":   nil,
@@ -48,12 +50,13 @@ var flagWords = map[string][]string{
 
 // names of extended operations.
 const (
-	whoAmIOID = "1.3.6.1.4.1.4203.1.11.3"
-	passwdOID = "1.3.6.1.4.1.4203.1.11.1"
-	cancelOID = "1.3.6.1.1.8"
-	startOID  = "1.3.6.1.1.21.1"
-	endOID    = "1.3.6.1.1.21.3"
-	noticeOID = "1.3.6.1.4.1.1466.20036"
+	whoAmIOID   = "1.3.6.1.4.1.4203.1.11.3"
+	passwdOID   = "1.3.6.1.4.1.4203.1.11.1"
+	cancelOID   = "1.3.6.1.1.8"
+	startOID    = "1.3.6.1.1.21.1"
+	endOID      = "1.3.6.1.1.21.3"
+	noticeOID   = "1.3.6.1.4.1.1466.20036"
+	startTLSOID = "1.3.6.1.4.1.1466.20037"
 )
 
 // take sorts the words of a request.

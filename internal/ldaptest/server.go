@@ -58,6 +58,9 @@ type Options struct {
 	LDIF string
 	// TLS, where not nil, is for StartTLS and for a second listener.
 	TLS *tls.Config
+	// Authority, where not nil, signs the server's certificate, which TLS is then made of, and those of the clients in a
+	// dialogue.
+	Authority *Authority
 	// Afar makes the server take its clients for others than this host's.
 	Afar bool
 	// KV is where the data is kept, for a server that goes on where another has ended; nil is a new one in memory.
@@ -76,6 +79,9 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	if o.KV == nil {
 		o.KV = memkv.New(store.Merger())
+	}
+	if o.Authority != nil {
+		o.TLS = o.Authority.Server()
 	}
 	s := &Server{hold: newHolder(), options: o}
 	d, err := app.Open(c, app.OpenOptions{KV: o.KV, Version: "test", Now: s.clock.Now, Wait: s.clock.Wait})
@@ -164,18 +170,44 @@ func (s *Server) accept(l net.Listener, secure bool) {
 		if err != nil {
 			return
 		}
-		s.sessions.Add(1)
-		conn := &op.Conn{
-			ID: s.next.Add(1), Listener: "ldap://" + l.Addr().String(), Transport: op.TCP, Loopback: !s.options.Afar,
+		s.serve(nc, &op.Conn{
+			Listener: "ldap://" + l.Addr().String(), Transport: op.TCP, Loopback: !s.options.Afar,
 			Local: addrOf(nc.LocalAddr()), Remote: addrOf(nc.RemoteAddr()),
-		}
-		cfg := &session.Config{Handler: s.Handler, Limits: limits}
-		if s.options.TLS != nil {
-			cfg.TLS = func() *tls.Config { return s.options.TLS }
-		}
-		ss := session.New(nc, conn, cfg, session.Options{TLS: secure, Ended: s.sessions.Done})
-		go ss.Run()
+		}, secure)
 	}
+}
+
+// serve begins a session on a connection.
+func (s *Server) serve(nc net.Conn, conn *op.Conn, secure bool) {
+	s.sessions.Add(1)
+	conn.ID = s.next.Add(1)
+	cfg := &session.Config{Handler: s.Handler, Limits: limits}
+	if s.options.TLS != nil {
+		cfg.TLS = func() *tls.Config { return s.options.TLS }
+	}
+	ss := session.New(nc, conn, cfg, session.Options{TLS: secure, Ended: s.sessions.Done})
+	go ss.Run()
+}
+
+// DialUnix returns a connection that the server takes for one of a Unix socket, from a process of this user.
+func (s *Server) DialUnix(uid, gid int) (net.Conn, error) {
+	// Two ends of TCP and not of a pipe, which cannot be closed by halves.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	server, err := l.Accept()
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	s.serve(server, &op.Conn{Listener: "ldapi://", Transport: op.Unix, Loopback: true, Peer: &op.PeerCred{UID: uid, GID: gid}}, false)
+	return client, nil
 }
 
 func addrOf(a net.Addr) netip.AddrPort {

@@ -209,6 +209,8 @@ type Mechanism struct {
 	Name string
 	// Allowed says whether it may be offered and used on this connection as it is now.
 	Allowed func(c *Conn) bool
+	// Unavailable is the result where Allowed says no; 0 is authMethodNotSupported.
+	Unavailable ldap.ResultCode
 	// Start begins an exchange.
 	Start func(req *Request) (Exchange, error)
 }

@@ -5,7 +5,6 @@ package sasl
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"portolan/internal/dit"
 	"portolan/internal/op"
@@ -28,7 +27,7 @@ type Identities interface {
 // under TLS the client certificate's subject, where that is the name of an entry. own is the user id of the server.
 func External(ids Identities, own int) op.Mechanism {
 	return op.Mechanism{
-		Name: "EXTERNAL",
+		Name: "EXTERNAL", Unavailable: ldap.InappropriateAuthentication,
 		Allowed: func(c *op.Conn) bool {
 			if c.Transport == op.Unix {
 				return c.Peer != nil
@@ -87,10 +86,13 @@ func (x *external) authenticated(c *op.Conn) (*op.Identity, error) {
 		}
 		return &op.Identity{Name: name, Method: "EXTERNAL"}, nil
 	}
-	subject := c.TLS().VerifiedChains[0][0].Subject.ToRDNSequence().String()
-	who, err := x.ids.IdentifyDN(strings.TrimSpace(subject), "EXTERNAL")
+	name, err := subject(c.TLS().VerifiedChains[0][0].RawSubject)
+	var who *op.Identity
+	if err == nil {
+		who, err = x.ids.IdentifyDN(name.String(), "EXTERNAL")
+	}
 	if err != nil || who == nil {
-		return nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("%w: %q: %v", op.Reason("no entry for the certificate"), subject, err))
+		return nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("%w: %q: %v", op.Reason("no entry for the certificate"), name, err))
 	}
 	return who, nil
 }

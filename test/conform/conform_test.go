@@ -34,8 +34,10 @@ func TestDialogues(t *testing.T) {
 					o.LDIF = string(f.Data)
 				case "more.ldif":
 					o.LDIF += "\n" + string(f.Data)
+				case "tls": // a server with a certificate, and an authority for the clients'
+					o.Authority = ldaptest.NewAuthority(t)
 				default:
-					t.Fatalf("%s: there is no use for a file %s: config.toml, data.ldif or more.ldif", file, f.Name)
+					t.Fatalf("%s: there is no use for a file %s: config.toml, data.ldif, more.ldif or tls", file, f.Name)
 				}
 			}
 			ldaptest.Start(t, o).Dialogue(t, file, string(archive.Comment))
