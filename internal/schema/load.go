@@ -17,6 +17,9 @@ type File struct {
 	Text []byte
 	// Yields says that the definitions in it give way to different ones of the same OID or name in other files: see Load.
 	Yields bool
+	// Live says that the definitions in it were made through LDAP: see ChangeLive. They yield to nothing, and nothing
+	// yields to them.
+	Live bool
 }
 
 //go:embed files/*.schema
@@ -157,7 +160,7 @@ func (g displaced) list() []string {
 
 // yield lets one of two definitions give way, if just one of them may.
 func (b *builder) yield(old, d *rawDefinition) bool {
-	if old.yields == d.yields {
+	if old.yields == d.yields || old.Live || d.Live {
 		return false
 	}
 	if d.yields {
@@ -217,6 +220,11 @@ func (b *builder) read(f File) error {
 	if err != nil {
 		return err
 	}
+	if f.Live {
+		if b.live, err = ParseLive(f.Text); err != nil {
+			return err
+		}
+	}
 	for i := range sts {
 		st := &sts[i]
 		if st.keyword == "objectidentifier" {
@@ -229,7 +237,7 @@ func (b *builder) read(f File) error {
 		if err != nil {
 			return err
 		}
-		d.yields = f.Yields
+		d.yields, d.Live = f.Yields, f.Live
 		if err := b.add(d); err != nil {
 			return err
 		}

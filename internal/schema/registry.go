@@ -13,6 +13,7 @@ type Schema struct {
 	generation uint64
 	files      []File
 	displaced  []string
+	live       []Definition
 
 	attrs    map[string]*AttributeType // by lower-case name and by OID
 	classes  map[string]*ObjectClass

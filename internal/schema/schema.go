@@ -38,6 +38,7 @@ type Common struct {
 	Obsolete   bool
 	Extensions []Extension
 	Origin     string // where it was defined, "file:line" or "built in": for error messages, not published
+	Live       bool   // made through LDAP: see Schema.ChangeLive
 }
 
 // Extension is one X- term of a definition.
