@@ -28,6 +28,9 @@ type Policy struct {
 // Warnings says, in one line each, what is allowed but seldom meant.
 func (p *Policy) Warnings() []string { return p.warnings }
 
+// Schema returns the schema that the policy was compiled with.
+func (p *Policy) Schema() *schema.Schema { return p.schema }
+
 // Evaluator answers for one subject. It is part of the Subject and, like it, used by one goroutine at a time. Group
 // membership is as it was when the Evaluator was made: what runs long makes a new one now and then.
 type Evaluator struct {

@@ -73,7 +73,7 @@ func (a *Admin) ExplainAccess(_ context.Context, q AccessQuestion) (*AccessAnswe
 	}
 	var d schema.Description
 	if q.Attribute != "" {
-		if d, err = a.d.Schema.DescribeString(q.Attribute); err != nil {
+		if d, err = a.d.Schema().DescribeString(q.Attribute); err != nil {
 			return nil, err
 		}
 		if d.Type == nil {

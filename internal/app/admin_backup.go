@@ -268,7 +268,7 @@ func (b *backup) look(m *Manifest) (err error) {
 		return err
 	}
 	s, err := store.Open(db, store.Options{
-		Schema: b.a.d.Schema, Suffixes: b.a.d.Config.Directory.AllSuffixes(), CacheBytes: checkCache, ReadOnly: true,
+		Schema: b.a.d.Schema(), Suffixes: b.a.d.Config.Directory.AllSuffixes(), CacheBytes: checkCache, ReadOnly: true,
 	})
 	if err != nil {
 		return err

@@ -30,6 +30,8 @@ type ExportOptions struct {
 // ExportSummary is what an export has written.
 type ExportSummary struct {
 	Entries int64 `json:"entries"`
+	// Live counts the definitions of the schema that were made through LDAP: an export has entries only.
+	Live int `json:"live,omitempty"`
 	// Withheld counts values of secret attributes that were left out.
 	Withheld int64 `json:"withheld"`
 	// CSN is the newest change that the export has.
@@ -46,7 +48,7 @@ func (a *Admin) Export(ctx context.Context, o ExportOptions, w io.Writer, progre
 	if err := view.Pin(); err != nil {
 		return nil, err
 	}
-	x := &export{ctx: ctx, o: o, view: view, w: ldif.NewWriter(w, ldif.WriterOptions{Version: true}), sum: &ExportSummary{}}
+	x := &export{ctx: ctx, o: o, view: view, w: ldif.NewWriter(w, ldif.WriterOptions{Version: true}), sum: &ExportSummary{Live: len(view.Schema().Live())}}
 	if csn := view.CSN(); !csn.IsZero() {
 		x.sum.CSN = csn.String()
 	}

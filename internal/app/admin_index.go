@@ -97,7 +97,7 @@ func (a *Admin) indexSpec(name IndexName) (store.IndexSpec, *schema.AttributeTyp
 	if err != nil {
 		return store.IndexSpec{}, nil, err
 	}
-	t := a.d.Schema.AttributeTypeString(name.Attribute)
+	t := a.d.Schema().AttributeTypeString(name.Attribute)
 	if t == nil {
 		return store.IndexSpec{}, nil, fmt.Errorf("the schema has no attribute type %q: write its name or OID, without options", name.Attribute)
 	}
@@ -107,7 +107,7 @@ func (a *Admin) indexSpec(name IndexName) (store.IndexSpec, *schema.AttributeTyp
 // among finds the index on a type in a list, whatever name the type goes by there.
 func (a *Admin) among(list []store.IndexSpec, t *schema.AttributeType, kind store.IndexKind) int {
 	return slices.IndexFunc(list, func(s store.IndexSpec) bool {
-		return s.Kind == kind && a.d.Schema.AttributeTypeString(s.Attribute) == t
+		return s.Kind == kind && a.d.Schema().AttributeTypeString(s.Attribute) == t
 	})
 }
 
@@ -137,7 +137,7 @@ func (a *Admin) BuildIndex(ctx context.Context, name IndexName, progress Progres
 	if err != nil {
 		return nil, err
 	}
-	wanted := indexes(c, a.d.Schema, a.d.overlays)
+	wanted := indexes(c, a.d.Schema(), a.d.overlays)
 	at := a.among(wanted, t, spec.Kind)
 	if at < 0 {
 		return nil, fmt.Errorf("no %s index on %s is configured: add %q to index.%s in %s, then run this again",
@@ -193,7 +193,7 @@ func (a *Admin) waitIndex(ctx context.Context, t *schema.AttributeType, kind sto
 	for {
 		infos := a.d.Store.Indexes()
 		at := slices.IndexFunc(infos, func(i store.IndexInfo) bool {
-			return i.Spec.Kind == kind && a.d.Schema.AttributeTypeString(i.Spec.Attribute) == t
+			return i.Spec.Kind == kind && a.d.Schema().AttributeTypeString(i.Spec.Attribute) == t
 		})
 		if at < 0 {
 			return nil, fmt.Errorf("the %s index on %s was dropped while it was being built", kind, t.Name())
@@ -223,7 +223,7 @@ func (a *Admin) DropIndex(ctx context.Context, name IndexName) error {
 	if err != nil {
 		return err
 	}
-	if wanted := indexes(c, a.d.Schema, a.d.overlays); a.among(wanted, t, spec.Kind) >= 0 {
+	if wanted := indexes(c, a.d.Schema(), a.d.overlays); a.among(wanted, t, spec.Kind) >= 0 {
 		if origin := a.indexOrigin(spec); origin != "configuration" {
 			return fmt.Errorf("the %s index on %s (%s) cannot be dropped: the server relies on it", spec.Kind, spec.Attribute, origin)
 		}

@@ -228,7 +228,7 @@ func (a *Admin) addSuffixes(s *Status) error {
 	defer view.Close()
 	s.Suffixes = []SuffixStatus{}
 	for _, dn := range a.d.Config.Directory.AllSuffixes() {
-		norm, err := a.d.Schema.NormalizeDNString(nil, dn)
+		norm, err := a.d.Schema().NormalizeDNString(nil, dn)
 		if err != nil {
 			return err
 		}

@@ -32,11 +32,11 @@ func (d *Directory) checkConfig(c *config.Config) error {
 	var err error
 	d.overlays, err = makeOverlays(c)
 	note(err)
-	if d.Schema, err = LoadSchema(c); err != nil {
+	if d.schema, err = LoadSchema(c); err != nil {
 		note(err) // without a schema the rest says nothing
 		return errors.Join(errs...)
 	}
-	note(checkNames(c, d.Schema))
+	note(checkNames(c, d.Schema()))
 	_, err = d.settings(c)
 	note(err)
 	note(d.checkTLS(c))

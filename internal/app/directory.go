@@ -30,16 +30,19 @@ import (
 // runs. Close it.
 type Directory struct {
 	Config   *config.Config
-	Schema   *schema.Schema
 	Store    *store.Store
 	Engine   *engine.Engine
 	Log      *slog.Logger
+	schema   *schema.Schema // of files; see Schema
 	hashing  *credential.Pool
 	overlays []op.Overlay
 	stop     func() // ends what overlays do in the background
 
-	setting sync.Mutex // held while settings are made and set
-	version uint64     // of the access policy and the password parameters
+	setting  sync.Mutex     // held while settings are made and set
+	version  uint64         // of the access policy and the password parameters
+	reloaded *config.Config // what the settings were made from
+	onSchema func(*schema.Schema)
+	mirror   string // file with the live definitions of the schema; empty for none
 }
 
 // OpenOptions say how Open goes about it.
@@ -70,23 +73,6 @@ const storeDir = "store"
 // StoreDir returns the directory of the store of a configuration.
 func StoreDir(c *config.Config) string { return filepath.Join(c.DataDir, storeDir) }
 
-// LoadSchema builds the schema of a configuration: the shipped files and those that it names.
-func LoadSchema(c *config.Config) (*schema.Schema, error) {
-	variant := schema.RFC2307bis
-	if c.Schema.RFC2307 == "nis" {
-		variant = schema.RFC2307
-	}
-	files := schema.ShippedVariant(variant)
-	for _, name := range c.Schema.Files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return nil, config.ErrorAt(c.At("schema.files"), fmt.Sprintf("the schema file cannot be read: %v", err), "correct the path or remove it")
-		}
-		files = append(files, schema.File{Name: name, Text: text})
-	}
-	return schema.Load(files...)
-}
-
 // Open opens the directory of a configuration. Errors are one line that says what to do.
 func Open(c *config.Config, o OpenOptions) (*Directory, error) {
 	if o.Log == nil {
@@ -100,20 +86,23 @@ func Open(c *config.Config, o OpenOptions) (*Directory, error) {
 	if d.overlays, err = makeOverlays(c); err != nil {
 		return nil, err
 	}
-	if d.Schema, err = LoadSchema(c); err != nil {
+	if d.schema, err = loadSchemaFiles(c); err != nil {
 		return nil, err
 	}
-	for _, line := range d.Schema.Displaced() {
+	for _, line := range d.schema.Displaced() {
 		d.Log.Info("a definition of the shipped schema is left out", "definition", line)
-	}
-	settings, err := d.settings(c)
-	if err != nil {
-		return nil, err
 	}
 	if d.Store, err = d.openStore(o); err != nil {
 		return nil, err
 	}
-	if err := d.makeEngine(o, settings); err != nil {
+	settings, err := d.settings(c)
+	if err == nil {
+		err = d.openSchema(o)
+	}
+	if err == nil {
+		err = d.makeEngine(o, settings)
+	}
+	if err != nil {
 		return nil, errors.Join(err, d.Store.Close())
 	}
 	return d, nil
@@ -154,7 +143,7 @@ func (d *Directory) openStore(o OpenOptions) (*store.Store, error) {
 func (d *Directory) storeOptions(o OpenOptions, space func() (uint64, error)) store.Options {
 	c := d.Config
 	return store.Options{
-		Schema: d.Schema, Suffixes: c.Directory.AllSuffixes(), Indexes: indexes(c, d.Schema, d.overlays),
+		Schema: d.Schema(), Suffixes: c.Directory.AllSuffixes(), Indexes: indexes(c, d.Schema(), d.overlays),
 		CacheBytes: c.Store.EntryCache, Logger: o.Log,
 		Journal: store.Retention{MaxAge: c.Journal.MaxAge, MaxBytes: c.Journal.MaxBytes},
 		Now:     o.Now, FreeSpace: space, MinFree: uint64(c.Limits.MinFreeBytes), ReadOnly: o.ReadOnly,
@@ -207,7 +196,7 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	lists := engine.Options{
 		Store: d.Store, Overlays: d.overlays, Suffixes: d.Config.Directory.AllSuffixes(),
 		Hashing: d.hashing, Verified: verified, Now: o.Now, Wait: o.Wait, Rand: rand.Reader, Log: o.Log,
-		MayWrite: o.MayWrite,
+		MayWrite: o.MayWrite, ReplaceSchema: d.replaceSchema,
 	}
 	d.Engine = engine.New(lists, settings)
 	ports := &op.Ports{
@@ -221,7 +210,7 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 			return err
 		}
 	}
-	subschema, err := engine.Subschema(d.Schema)
+	subschema, err := d.Engine.Subschema()
 	if err != nil {
 		return err
 	}
@@ -244,6 +233,7 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 // settings makes what can be changed while the server runs.
 func (d *Directory) settings(c *config.Config) (*engine.Settings, error) {
 	d.version++
+	sch := d.Schema()
 	s := &engine.Settings{
 		PolicyVersion:  d.version,
 		RequireTLS:     engine.TLSPolicy(c.Security.RequireTLS),
@@ -257,7 +247,7 @@ func (d *Directory) settings(c *config.Config) (*engine.Settings, error) {
 		return nil, config.ErrorAt(c.At("password.argon2"), err.Error(), "")
 	}
 	if c.Directory.AdminDN != "" {
-		norm, err := d.Schema.NormalizeDN(nil, []byte(c.Directory.AdminDN))
+		norm, err := sch.NormalizeDN(nil, []byte(c.Directory.AdminDN))
 		if err != nil {
 			return nil, config.ErrorAt(c.At("directory.admin_dn"), err.Error(), "write a name such as cn=admin,dc=example,dc=org")
 		}
@@ -267,12 +257,13 @@ func (d *Directory) settings(c *config.Config) (*engine.Settings, error) {
 		}
 	}
 	var err error
-	if s.Policy, err = compileAccess(c, d.Schema); err != nil {
+	if s.Policy, err = compileAccess(c, sch); err != nil {
 		return nil, err
 	}
-	if s.Limits, err = limitsFor(c, d.Schema); err != nil {
+	if s.Limits, err = limitsFor(c, sch); err != nil {
 		return nil, err
 	}
+	d.reloaded = c
 	return s, nil
 }
 

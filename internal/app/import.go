@@ -109,7 +109,7 @@ func (d *Directory) importReplacing(ctx context.Context, o ImportOptions) (*Impo
 	if err := os.RemoveAll(beside.DataDir); err != nil {
 		return nil, err
 	}
-	sum, err := loadBeside(ctx, &beside, o, d.Store.LastCSN())
+	sum, err := loadBeside(ctx, &beside, d, o)
 	if err == nil {
 		// The engine knows its files by their path: it must be gone before another directory takes that path.
 		err = d.Close()
@@ -120,12 +120,20 @@ func (d *Directory) importReplacing(ctx context.Context, o ImportOptions) (*Impo
 	return sum, errors.Join(err, os.RemoveAll(beside.DataDir))
 }
 
-func loadBeside(ctx context.Context, c *config.Config, o ImportOptions, above dit.CSN) (*ImportSummary, error) {
+// loadBeside loads into a new store that takes over from another: its schema is that of the old one with its live
+// definitions, its CSNs go on above.
+func loadBeside(ctx context.Context, c *config.Config, from *Directory, o ImportOptions) (*ImportSummary, error) {
 	d, err := Open(c, OpenOptions{Log: o.Log, Version: o.Version})
 	if err != nil {
 		return nil, err
 	}
-	sum, err := d.load(ctx, o, above)
+	if len(from.Schema().Live()) > 0 {
+		err = d.replaceSchema(ctx, from.Schema())
+	}
+	var sum *ImportSummary
+	if err == nil {
+		sum, err = d.load(ctx, o, from.Store.LastCSN())
+	}
 	return sum, errors.Join(err, d.Close())
 }
 
@@ -189,10 +197,10 @@ func (im *importer) addOne(ctx context.Context, p *ldif.Parser, it *importItem) 
 	}
 	m := &ldap.AddRequest{Entry: []byte(rec.DN)}
 	for _, a := range rec.Attributes {
-		desc, err := im.d.Schema.DescribeString(a.Name)
-		if err == nil && desc.Type != nil && (computed[desc.Type.Name()] || desc.Type == im.d.Schema.Known.EntryCSN) {
+		desc, err := im.d.Schema().DescribeString(a.Name)
+		if err == nil && desc.Type != nil && (computed[desc.Type.Name()] || desc.Type == im.d.Schema().Known.EntryCSN) {
 			// A CSN is the place in this journal, which is a new one.
-			if desc.Type != im.d.Schema.Known.EntryCSN {
+			if desc.Type != im.d.Schema().Known.EntryCSN {
 				im.dropped.Add(int64(len(a.Values)))
 			}
 			continue
@@ -475,7 +483,7 @@ func (im *importer) sealOne(rec *ldif.Record, it *importItem, number int) error 
 	if rec.Kind != ldif.Content && rec.Kind != ldif.Add {
 		return errOnlyEntries
 	}
-	s := im.d.Schema
+	s := im.d.Schema()
 	d := dit.NewDraft()
 	if err := im.name(rec.DN, d, it); err != nil {
 		return err
@@ -537,7 +545,7 @@ func (im *importer) name(dn string, d *dit.Draft, it *importItem) error {
 	if len(name) == 0 {
 		return errors.New("the root DSE cannot be imported")
 	}
-	s := im.d.Schema
+	s := im.d.Schema()
 	it.norm = string(s.NormalizeParsed(nil, name))
 	view := im.d.Store.View()
 	defer view.Close()
@@ -587,7 +595,7 @@ func (im *importer) passwords(values [][]byte) ([][]byte, error) {
 
 // complete gives an entry the operational attributes that the file does not say.
 func (im *importer) complete(d *dit.Draft, number int) error {
-	known := &im.d.Schema.Known
+	known := &im.d.Schema().Known
 	if text := d.First(known.EntryUUID); text != nil {
 		id, err := uuid.ParseBytes(text)
 		if err != nil {

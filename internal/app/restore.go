@@ -12,6 +12,7 @@ import (
 
 	"portolan/internal/config"
 	"portolan/internal/kv/pebblekv"
+	"portolan/internal/schema"
 	"portolan/internal/store"
 )
 
@@ -44,8 +45,9 @@ func Restore(ctx context.Context, c *config.Config, o RestoreOptions) (*Manifest
 	if err == nil {
 		err = copyStore(ctx, m, o.Dir, beside)
 	}
+	var s *schema.Schema
 	if err == nil {
-		err = d.lookAt(beside)
+		s, err = d.lookAt(beside)
 	}
 	if err == nil {
 		err = d.beginEpoch(ctx, beside)
@@ -53,22 +55,26 @@ func Restore(ctx context.Context, c *config.Config, o RestoreOptions) (*Manifest
 	if err = errors.Join(err, d.Close()); err == nil {
 		err = exchangeStores(beside, StoreDir(c))
 	}
+	if err == nil {
+		err = d.writeMirror(s)
+	}
 	return m, errors.Join(err, os.RemoveAll(beside))
 }
 
-// lookAt opens a store that is about to be put into place, so that one that this program cannot use is not.
-func (d *Directory) lookAt(dir string) error {
+// lookAt opens a store that is about to be put into place, so that one that this program cannot use is not, and returns
+// the schema that it will have.
+func (d *Directory) lookAt(dir string) (*schema.Schema, error) {
 	db, err := pebblekv.Open(dir, pebblekv.Options{Merger: store.Merger(), ReadOnly: true, CacheBytes: checkCache})
 	if err != nil {
-		return fmt.Errorf("the backup cannot be opened: %w", err)
+		return nil, fmt.Errorf("the backup cannot be opened: %w", err)
 	}
 	s, err := store.Open(db, store.Options{
-		Schema: d.Schema, Suffixes: d.Config.Directory.AllSuffixes(), CacheBytes: checkCache, ReadOnly: true,
+		Schema: d.Schema(), Suffixes: d.Config.Directory.AllSuffixes(), CacheBytes: checkCache, ReadOnly: true,
 	})
 	if err != nil {
-		return fmt.Errorf("the backup cannot be used: %w", err)
+		return nil, fmt.Errorf("the backup cannot be used: %w", err)
 	}
-	return s.Close()
+	return s.Schema(), s.Close()
 }
 
 // beginEpoch makes positions in the journal of a store that is about to be put into place mean nothing any more: what
@@ -89,14 +95,14 @@ func (d *Directory) beginEpoch(ctx context.Context, dir string) error {
 func (d *Directory) restorable(m *Manifest, o RestoreOptions) error {
 	served := make(map[string]bool)
 	for _, suffix := range d.Config.Directory.AllSuffixes() {
-		norm, err := d.Schema.NormalizeDN(nil, []byte(suffix))
+		norm, err := d.Schema().NormalizeDN(nil, []byte(suffix))
 		if err != nil {
 			return err
 		}
 		served[string(norm)] = true
 	}
 	for _, suffix := range m.Suffixes {
-		if norm, err := d.Schema.NormalizeDN(nil, []byte(suffix)); err != nil || !served[string(norm)] {
+		if norm, err := d.Schema().NormalizeDN(nil, []byte(suffix)); err != nil || !served[string(norm)] {
 			return fmt.Errorf("the backup is of %s, which this configuration does not serve: add the suffix to it, or name another backup", suffix)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"portolan/internal/config"
 	"portolan/internal/listen"
 	"portolan/internal/op"
+	"portolan/internal/schema"
 	"portolan/internal/session"
 )
 
@@ -76,6 +77,8 @@ func (s *Server) open(c *config.Config) error {
 		return err
 	}
 	s.Directory = d
+	d.onSchema = func(sch *schema.Schema) { s.logs.secret.Set(secretList(sch)) }
+	d.onSchema(d.Schema())
 	if err := s.openTrail(c); err != nil {
 		return errors.Join(err, d.Close())
 	}
@@ -183,7 +186,7 @@ func (s *Server) sessionConfig(c *config.Config) *session.Config {
 
 // sessionLimits applies [[limits.for]] to what a session bounds.
 func (s *Server) sessionLimits(c *config.Config, general session.Limits) func(*op.Identity) session.Limits {
-	overrides, err := whoOverrides(c, s.Schema)
+	overrides, err := whoOverrides(c, s.Schema())
 	if err != nil || len(overrides) == 0 {
 		return nil // the same mistake was reported when the settings were made
 	}
@@ -338,11 +341,12 @@ type logs struct {
 	server *audit.Lines // nil: standard error
 	lines  *audit.Lines // of the access log
 	access *audit.AccessLog
+	secret *audit.Names // attributes whose values are not shown
 }
 
 // openLogs opens the server's log and the access log.
 func openLogs(c *config.Config, o ServeOptions) (*logs, error) {
-	l := &logs{}
+	l := &logs{secret: audit.NewNames(nil)}
 	if err := l.setLevel(c); err != nil {
 		return nil, err
 	}
@@ -378,11 +382,7 @@ func openLogs(c *config.Config, o ServeOptions) (*logs, error) {
 			return nil, err
 		}
 	}
-	schema, err := LoadSchema(c)
-	if err != nil {
-		return nil, errors.Join(err, l.close())
-	}
-	l.access = audit.NewAccessLog(l.lines, time.Now, secretNames(schema))
+	l.access = audit.NewAccessLog(l.lines, time.Now, l.secret)
 	return l, nil
 }
 

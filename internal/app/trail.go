@@ -15,7 +15,6 @@ import (
 	"portolan/internal/audit"
 	"portolan/internal/config"
 	"portolan/internal/op"
-	"portolan/internal/schema"
 	"portolan/internal/store"
 )
 
@@ -28,17 +27,6 @@ var accountAttributes = []string{
 	"nsAccountLock", "loginDisabled", "shadowExpire",
 }
 
-// secretNames returns the names of all attributes whose values must not be shown.
-func secretNames(s *schema.Schema) *audit.Names {
-	var names []string
-	for _, t := range s.AttributeTypes() {
-		if t.Secret {
-			names = append(append(names, t.OID), t.Names...)
-		}
-	}
-	return audit.NewNames(names)
-}
-
 // openTrail opens the audit log.
 func (s *Server) openTrail(c *config.Config) error {
 	if !c.Audit.Enabled {
@@ -47,7 +35,7 @@ func (s *Server) openTrail(c *config.Config) error {
 	}
 	trail, err := audit.OpenTrail(audit.Options{
 		File: c.AuditFile(), KeyFile: c.AuditKeyFile(), Policy: trailPolicy(c),
-		Secret: secretNames(s.Schema), Account: audit.NewNames(accountAttributes), Verb: s.verb,
+		Secret: s.logs.secret, Account: audit.NewNames(accountAttributes), Verb: s.verb,
 		Seals: trailSeals{s.Store.State()}, Journal: trailJournal{s.Store},
 		Now: time.Now, Rand: rand.Reader, Log: s.Log,
 	})

@@ -3,35 +3,58 @@ package audit
 import (
 	"bytes"
 	"strings"
+	"sync/atomic"
 
 	"portolan/ldap"
 )
 
 // Names is a set of attribute types: those whose values must not be shown, for example. The zero value is empty.
-type Names struct {
+type Names struct{ now atomic.Pointer[names] }
+
+// names is what a Names holds at a time.
+type names struct {
 	set     map[string]struct{}
 	lengths uint64 // a bit for each length of a name up to 63: most types are told apart by it
 }
 
 // NewNames returns the set of these short names and OIDs.
-func NewNames(names []string) *Names {
-	s := &Names{set: make(map[string]struct{}, len(names))}
-	for _, n := range names {
-		s.set[strings.ToLower(n)] = struct{}{}
-		s.lengths |= lengthBit(len(n))
-	}
+func NewNames(list []string) *Names {
+	s := new(Names)
+	s.Set(list)
 	return s
+}
+
+// Set makes it the set of these. It may be called while others ask.
+func (s *Names) Set(list []string) {
+	now := &names{set: make(map[string]struct{}, len(list))}
+	for _, n := range list {
+		now.set[strings.ToLower(n)] = struct{}{}
+		now.lengths |= lengthBit(len(n))
+	}
+	s.now.Store(now)
+}
+
+// load returns what the set is now.
+func (s *Names) load() *names {
+	if now := s.now.Load(); now != nil {
+		return now
+	}
+	return &names{}
 }
 
 func lengthBit(n int) uint64 { return 1 << min(n, 63) }
 
 // Has reports whether an attribute description is of one of the types, whatever its options.
 func (s *Names) Has(desc []byte) bool {
+	if s == nil {
+		return false
+	}
+	now := s.load()
 	desc = bytes.TrimSpace(desc)
 	if i := bytes.IndexByte(desc, ';'); i >= 0 {
 		desc = desc[:i]
 	}
-	if s == nil || s.lengths&lengthBit(len(desc)) == 0 || len(desc) > 256 {
+	if now.lengths&lengthBit(len(desc)) == 0 || len(desc) > 256 {
 		return false
 	}
 	var lower [256]byte
@@ -41,7 +64,7 @@ func (s *Names) Has(desc []byte) bool {
 		}
 		lower[i] = c
 	}
-	_, ok := s.set[string(lower[:len(desc)])]
+	_, ok := now.set[string(lower[:len(desc)])]
 	return ok
 }
 
@@ -54,7 +77,7 @@ func (s *Names) show(dn []byte) []byte {
 	if len(dn) > maxName {
 		dn = dn[:maxName]
 	}
-	if s == nil || len(s.set) == 0 {
+	if s == nil || len(s.load().set) == 0 {
 		return dn
 	}
 	var out []byte // nil until something is left out

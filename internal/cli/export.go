@@ -33,6 +33,12 @@ func newExport(p *program) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if sum.Live > 0 {
+					if _, err := fmt.Fprintf(p.stderr, "portolan: not in the export: %s of the schema made through LDAP; they are in schema.ldif beneath data_dir, and go under [schema] files where the export is imported\n",
+						plural(int64(sum.Live), "definition", "definitions")); err != nil {
+						return err
+					}
+				}
 				if sum.Withheld > 0 {
 					_, err = fmt.Fprintf(p.stderr, "portolan: withheld %s of secret attributes: add --secrets to export them\n",
 						plural(sum.Withheld, "value", "values"))

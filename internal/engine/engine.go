@@ -40,6 +40,9 @@ type Options struct {
 	Guard op.Guard
 	// MayWrite, where set, is asked before every write of a client; its error refuses the write.
 	MayWrite func() error
+	// ReplaceSchema puts a schema with other live definitions in force: it recompiles what depends on the schema, then
+	// calls store.ReplaceSchema. Nil where the subschema subentry cannot be changed.
+	ReplaceSchema func(ctx context.Context, next *schema.Schema) error
 	// Wait returns after a time, or when ctx ends with its error. Nil is a timer.
 	Wait func(ctx context.Context, d time.Duration) error
 }
@@ -47,6 +50,9 @@ type Options struct {
 // Settings are what an operator may change while the server runs.
 type Settings struct {
 	Policy *access.Policy
+	// Older is the same policy under the schema before the present one, for operations that began under it; nil where the
+	// schema has not changed.
+	Older *access.Policy
 	// PolicyVersion goes into the keys of the verified-credential cache: raising it forgets all of them.
 	PolicyVersion uint64
 	Admin         dit.Name
@@ -91,6 +97,7 @@ type Engine struct {
 	mechanisms  map[string]*op.Mechanism
 	sasl        []op.Mechanism
 	special     map[string]*Special
+	subschema   subschema
 	trees       []*tree
 	viewTable   atomic.Pointer[viewSet]
 	members     membership

@@ -398,9 +398,34 @@ func (s *search) storeError(err error) error {
 	return err
 }
 
-// rights returns the access evaluator of a request.
-func (e *Engine) rights(req *op.Request, set *Settings) *access.Evaluator {
-	return set.Policy.EvaluatorIn(e.memo(req, set).class, e.subject(req))
+// rights returns the access evaluator of a request, for entries of schema s.
+func (e *Engine) rights(req *op.Request, set *Settings, s *schema.Schema) *access.Evaluator {
+	return e.evaluator(req, set, s, e.subject(req))
+}
+
+// evaluator returns the access evaluator of a subject that describes a request.
+func (e *Engine) evaluator(req *op.Request, set *Settings, s *schema.Schema, subject *access.Subject) *access.Evaluator {
+	if set.Policy.Schema() == s {
+		return set.Policy.EvaluatorIn(e.memo(req, set).class, subject)
+	}
+	return e.policyOf(set, s).Evaluator(subject)
+}
+
+// policyOf finds the access policy for another schema than that of the settings: the operation began before the schema
+// changed, or looks at a state of before. Decisions about attributes hold under one schema only, so that where there is
+// none the answer is no.
+func (e *Engine) policyOf(set *Settings, s *schema.Schema) *access.Policy {
+	now := e.Settings()
+	for _, p := range [...]*access.Policy{set.Older, now.Policy, now.Older} {
+		if p != nil && p.Schema() == s {
+			return p
+		}
+	}
+	nothing, err := access.Compile(nil, access.Options{Schema: s})
+	if err != nil {
+		panic(err) // without rules there is nothing to be wrong
+	}
+	return nothing
 }
 
 // subject describes who asks, for access rules.

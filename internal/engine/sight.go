@@ -42,7 +42,7 @@ func (s *sight) open(e *Engine, req *op.Request, r op.Reader, set *Settings) {
 		s.views, s.computed = noViews, s.views
 	}
 	describe(&s.subject, req)
-	s.rights = set.Policy.EvaluatorIn(e.memo(req, set).class, &s.subject)
+	s.rights = e.evaluator(req, set, s.schema, &s.subject)
 	if s.candidate.May == nil {
 		s.candidate.May = func(slot int) bool { return s.slots.All || s.slots.Search.Has(slot) }
 		s.candidate.MayType = func(t *schema.AttributeType) bool {

@@ -2,16 +2,12 @@ package engine
 
 import (
 	"context"
-	"strings"
 
 	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/internal/schema"
 	"portolan/ldap"
 )
-
-// SubschemaDN names the subschema subentry (RFC 4512 section 4.2).
-const SubschemaDN = "cn=Subschema"
 
 // Special is an entry that is not stored: the root DSE, the subschema subentry, the monitor. It is made anew for each
 // search, from the state of the server at that moment.
@@ -176,27 +172,3 @@ type RootInfo struct {
 
 // AddSpecial adds a special entry; only before the engine serves.
 func (e *Engine) AddSpecial(sp Special) { e.special[sp.Norm] = &sp }
-
-// Subschema returns the subschema subentry (RFC 4512 section 4.2), readable by everybody who is bound.
-func Subschema(s *schema.Schema) (Special, error) {
-	norm, err := s.NormalizeDN(nil, []byte(SubschemaDN))
-	if err != nil {
-		return Special{}, err
-	}
-	return Special{DN: SubschemaDN, Norm: string(norm), Attributes: func(s *schema.Schema, _ *op.Conn) []SpecialAttr {
-		attrs := []SpecialAttr{
-			{"objectClass", []string{"top", "subentry", "subschema", "extensibleObject"}},
-			{"structuralObjectClass", []string{"subentry"}},
-			{"cn", []string{strings.TrimPrefix(SubschemaDN, "cn=")}},
-			{"subtreeSpecification", []string{"{ }"}},
-			{"subschemaSubentry", []string{SubschemaDN}},
-			{"entryDN", []string{SubschemaDN}},
-		}
-		for _, p := range s.Publish() {
-			if len(p.Values) > 0 {
-				attrs = append(attrs, SpecialAttr{p.Name, p.Values})
-			}
-		}
-		return attrs
-	}}, nil
-}

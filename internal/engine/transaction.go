@@ -68,7 +68,7 @@ func (e *Engine) begin(stx *store.Tx, set *Settings) *writeTx {
 
 // perform does one operation in the transaction, with all that follows from it.
 func (tx *writeTx) perform(req *op.Request, fn func(tx *writeTx) error) error {
-	tx.req, tx.rights, tx.changed, tx.relaxed = req, tx.e.rights(req, tx.set), 0, false
+	tx.req, tx.rights, tx.changed, tx.relaxed = req, tx.e.rights(req, tx.set, tx.Schema()), 0, false
 	if err := fn(tx); err != nil {
 		return err
 	}
@@ -211,6 +211,11 @@ func (tx *writeTx) stamp(d *dit.Draft, isNew bool) error {
 
 // put seals a draft and stores it with a new CSN; it is the one way of every write.
 func (e *Engine) put(tx *store.Tx, set *Settings, d *dit.Draft, relaxed bool) error {
+	if f := e.subschema.retiring.Load(); f != nil {
+		if err := f.refuse(tx.Schema(), d); err != nil {
+			return err
+		}
+	}
 	csn := tx.NextCSN()
 	d.CSN = csn
 	d.Set(tx.Schema().Known.EntryCSN, csn.Append(nil))

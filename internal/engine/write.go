@@ -87,6 +87,9 @@ func (tx *writeTx) after() error {
 
 // write performs an add, delete, modify or modifyDN as one transaction of its own.
 func (e *Engine) write(ctx context.Context, req *op.Request, set *Settings) error {
+	if m, ok := req.Op.(*ldap.ModifyRequest); ok && e.isSubschema(m.Object) {
+		return e.modifySubschema(req.Detach(ctx), req, m, set)
+	}
 	for range maxPrepares {
 		run, err := e.plan(ctx, req, set)
 		if err != nil {
@@ -164,7 +167,7 @@ func (e *Engine) forPrepare(req *op.Request, set *Settings, m *ldap.ModifyReques
 	}
 	view := e.o.Store.View()
 	defer view.Close()
-	rights := e.rights(req, set)
+	rights := e.rights(req, set, view.Schema())
 	entry, err := e.find(view, m.Object, rights, findOptions{manage: req.Write.ManageDsaIT})
 	if err != nil {
 		if code := ldap.CodeOf(err); req.Write.Batched && (code == ldap.NoSuchObject || code == ldap.Referral) {
@@ -447,7 +450,7 @@ func (e *Engine) planAdd(ctx context.Context, req *op.Request, m *ldap.AddReques
 	if changesPassword(e.Schema(), mods) {
 		// Rights first: who may not add here makes the server hash nothing.
 		view := e.o.Store.View()
-		err := e.mayAdd(view, e.rights(req, set), name)
+		err := e.mayAdd(view, e.rights(req, set, view.Schema()), name)
 		view.Close()
 		if err != nil {
 			return nil, err

@@ -192,6 +192,9 @@ func TestIndexesAcrossStarts(t *testing.T) {
 	o.Indexes = append([]IndexSpec{{"sn", IndexEquality}}, testIndexes...)
 	half := &Store{db: db, o: o, log: o.Logger}
 	g, err := half.newGeneration(o.Schema)
+	if err == nil {
+		err = half.openIndexes(g)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

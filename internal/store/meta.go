@@ -16,6 +16,7 @@ const (
 	metaFormat = "format" // format version, 4 octets
 	metaEpoch  = "epoch"  // uuid
 	metaHigh   = "high"   // highWater
+	metaSchema = "schema" // live definitions: see schema.AppendLive
 
 	metaLoading = "index/loading" // a bulk load is under way; the loader's
 )

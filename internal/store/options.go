@@ -13,7 +13,8 @@ import (
 
 // Options say how a store is opened. They are copied; slices are not to be changed afterwards.
 type Options struct {
-	// Schema must know all attribute types that stored entries use.
+	// Schema must know all attribute types that stored entries use, but for those that were defined live: the store keeps
+	// live definitions itself and puts them into the place of any that Schema has. See Store.ReplaceSchema.
 	Schema *schema.Schema
 	// Suffixes are the names of the naming contexts, as written. Entries that are not beneath one of them cannot be added.
 	Suffixes []string

@@ -147,8 +147,15 @@ func open(db kv.DB, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	gen, err := s.newGeneration(o.Schema)
+	sch, err := withLive(db, o.Schema)
 	if err != nil {
+		return nil, err
+	}
+	gen, err := s.newGeneration(sch)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.openIndexes(gen); err != nil {
 		return nil, err
 	}
 	s.seq = sequencer{s: s, high: high, gen: gen, overlay: newOverlay()}
@@ -172,6 +179,7 @@ func (s *Store) start(f func(context.Context)) {
 	s.running.Go(func() { f(s.background) })
 }
 
+// newGeneration prepares for a schema, without a change to what is stored. Its indexes are to be opened before it is used.
 func (s *Store) newGeneration(sch *schema.Schema) (*generation, error) {
 	g := &generation{schema: sch, shapes: dit.NewShapes(sch), caches: newCaches(s.o.CacheBytes)}
 	var err error
@@ -179,9 +187,6 @@ func (s *Store) newGeneration(sch *schema.Schema) (*generation, error) {
 		return nil, err
 	}
 	if g.indexes, err = newIndexSet(sch, s.o.Indexes); err != nil {
-		return nil, err
-	}
-	if err := s.openIndexes(g); err != nil {
 		return nil, err
 	}
 	return g, nil
@@ -290,29 +295,6 @@ func (s *Store) failed() error {
 
 // Fatal yields the error after which the store writes no more. The process should end and be started again.
 func (s *Store) Fatal() <-chan error { return s.fatal }
-
-// SetSchema makes sch the schema of all transactions and views that begin after it returns. Caches start anew. Entries in
-// the store must not use types that sch does not know.
-func (s *Store) SetSchema(sch *schema.Schema) error {
-	if sch == nil {
-		return errors.New("store: SetSchema without a schema")
-	}
-	err := s.exclusive(context.Background(), func() error {
-		g, err := s.newGeneration(sch)
-		if err != nil {
-			return err
-		}
-		s.seq.setGeneration(g)
-		return nil
-	})
-	if err == nil {
-		select {
-		case s.indexWake <- struct{}{}:
-		default:
-		}
-	}
-	return err
-}
 
 // Schema returns the schema that new transactions work with.
 func (s *Store) Schema() *schema.Schema { return s.live.Load().schema }

@@ -86,7 +86,7 @@ func cut(t *testing.T, seed uint64, sync bool) (lost, defects int) {
 	view := after.Store.View()
 	defer view.Close()
 	for _, dn := range before {
-		norm, err := after.Schema.NormalizeDN(nil, []byte(dn))
+		norm, err := after.Schema().NormalizeDN(nil, []byte(dn))
 		if err != nil {
 			t.Fatal(err)
 		}
