@@ -127,26 +127,7 @@ func (x *lastbind) match(r op.Reader, _ *dit.Node, _ op.Visible) (*dit.IDSet, di
 	if p == nil {
 		return nil, dit.All, nil
 	}
-	set := &dit.IDSet{}
-	var failed error
-	err := p.State.Each([]byte(op.LastBindPrefix), func(key, _ []byte) bool {
-		id, err := uuid.FromBytes(key[len(op.LastBindPrefix):])
-		if err != nil {
-			return true
-		}
-		e, err := r.ByUUID(id)
-		if err != nil {
-			failed = err
-			return false
-		}
-		if e != nil {
-			set.Add(uint64(e.ID))
-		}
-		return true
-	})
-	if failed != nil {
-		err = failed
-	}
+	set, err := op.Accounts(p.State, r, op.LastBindPrefix)
 	return set, dit.Superset, err
 }
 

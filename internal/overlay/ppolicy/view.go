@@ -3,8 +3,6 @@ package ppolicy
 import (
 	"time"
 
-	"github.com/google/uuid"
-
 	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/internal/schema"
@@ -51,26 +49,7 @@ func (x *ppolicy) match(r op.Reader, n *dit.Node, _ op.Visible) (*dit.IDSet, dit
 	if n.Desc.Type != r.Schema().Known.PwdFailureTime || p == nil {
 		return nil, dit.All, nil
 	}
-	set := &dit.IDSet{}
-	var failed error
-	err := p.State.Each([]byte(statePrefix), func(key, _ []byte) bool {
-		id, err := uuid.FromBytes(key[len(statePrefix):])
-		if err != nil {
-			return true
-		}
-		e, err := r.ByUUID(id)
-		if err != nil {
-			failed = err
-			return false
-		}
-		if e != nil {
-			set.Add(uint64(e.ID))
-		}
-		return true
-	})
-	if failed != nil {
-		err = failed
-	}
+	set, err := op.Accounts(p.State, r, statePrefix)
 	return set, dit.Superset, err
 }
 
