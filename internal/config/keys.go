@@ -179,7 +179,7 @@ func sections() []Section {
 				Doc: "Which posixGroup: \"bis\", where a group can be posixGroup and groupOfNames at once, or \"nis\", as RFC 2307 has it."},
 		}},
 		{Table: "store", Doc: "Memory for caches. Both fill only as far as there is data.", Keys: []Key{
-			{Name: "entry_cache", Default: `"96MiB"`, Example: `"1GiB"`,
+			{Name: "entry_cache", Default: `"128MiB"`, Example: `"1GiB"`,
 				Doc: "Memory for entries, ready to be sent. Best large enough for all entries that are in use."},
 			{Name: "cache_bytes", Default: `"16MiB"`, Example: `"128MiB"`,
 				Doc: "Memory for blocks of the store beneath, for what the entry cache does not hold."},

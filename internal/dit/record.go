@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"portolan/ber"
 	"portolan/internal/schema"
@@ -40,7 +41,8 @@ func (e *Entry) AppendRecord(dst []byte) []byte {
 // DecodeEntry reads a record back. The entry keeps no part of record. Attributes that the schema of shapes does not know
 // are an error: a schema may not lose what is in use.
 func DecodeEntry(shapes *Shapes, id ID, record []byte) (*Entry, error) {
-	r := recordReader{rest: record}
+	// One copy holds all of it: the names and the wire form are parts of it. Entries in a cache are many.
+	r := recordReader{rest: append(make([]byte, 0, len(record)), record...)}
 	if v := r.byte(); v != recordVersion {
 		return nil, fmt.Errorf("%w: entry %d: version %d, this program reads %d", ErrRecord, id, v, recordVersion)
 	}
@@ -51,14 +53,14 @@ func DecodeEntry(shapes *Shapes, id ID, record []byte) (*Entry, error) {
 	}
 	e.CSN.Count, e.CSN.SID, e.CSN.Mod = uint32(r.uvarint()), uint16(r.uvarint()), uint32(r.uvarint())
 	e.Seq = r.uvarint()
-	e.RDN, e.NormRDN = string(r.block()), string(r.block())
+	e.RDN, e.NormRDN = alias(r.block()), alias(r.block())
 	for n := r.uvarint(); n > 0 && !r.bad; n-- {
 		e.large = append(e.large, largeSlot{slot: int(r.uvarint()), count: int(r.uvarint())})
 	}
 	if r.bad {
 		return nil, fmt.Errorf("%w: entry %d: it ends too early", ErrRecord, id)
 	}
-	e.blob = append([]byte(nil), r.rest...)
+	e.blob = r.rest
 	if err := e.index(shapes); err != nil {
 		return nil, fmt.Errorf("%w: entry %d: %v", ErrRecord, id, err)
 	}
@@ -69,7 +71,8 @@ func DecodeEntry(shapes *Shapes, id ID, record []byte) (*Entry, error) {
 func (e *Entry) index(shapes *Shapes) error {
 	var buf [48]schema.Description
 	slots := buf[:0]
-	e.off = make([]uint32, 1, 24)
+	var offsets [48]uint32
+	off := offsets[:1]
 	for rest := ber.Reader(e.blob); !rest.Empty(); {
 		var seq ber.Reader
 		var name []byte
@@ -81,8 +84,9 @@ func (e *Entry) index(shapes *Shapes) error {
 			return fmt.Errorf("attribute %q is not in the schema", clip(name))
 		}
 		slots = append(slots, desc)
-		e.off = append(e.off, uint32(len(e.blob)-len(rest)))
+		off = append(off, uint32(len(e.blob)-len(rest)))
 	}
+	e.off = append(make([]uint32, 0, len(off)), off...)
 	e.shape = shapes.intern(slots)
 	for _, l := range e.large {
 		if l.slot >= len(slots) {
@@ -92,6 +96,9 @@ func (e *Entry) index(shapes *Shapes) error {
 	e.setClasses(shapes.Schema)
 	return nil
 }
+
+// alias is octets as a string, without a copy: they are never changed.
+func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func appendBlock(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)

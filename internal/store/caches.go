@@ -1,7 +1,6 @@
 package store
 
 import (
-	"hash/maphash"
 	"strings"
 	"sync/atomic"
 	"unsafe"
@@ -16,22 +15,32 @@ import (
 //   - The acknowledger brings them up to date before it installs a durable state. A cached answer carries the sequence
 //     from which on it is right; a view that is older reads the kv instead.
 //   - A reader fills a cache only with what no later transaction has touched. For that the acknowledger stamps a slot of
-//     touched, chosen by the key, before it changes a cache; a fill looks at the stamp while it holds the lock of the
-//     key's bucket. Either the fill sees the stamp, or the change comes after the fill and undoes it.
+//     touched, chosen by the key, before it changes a cache; a fill looks at the stamp while it holds the lock under which
+//     the key is changed. Either the fill sees the stamp, or the change comes after the fill and undoes it.
 type caches struct {
-	entries *otter.Cache[dit.ID, *dit.Entry]
-	lookups *otter.Cache[string, known[dit.ID]] // by whole canonical name
-	places  *otter.Cache[placeKey, place]
+	entries *entryCache
+	// ids knows the one entry, or none, at a position in the tree and under an index key; lookups that of a whole canonical
+	// name.
+	ids, lookups *idTable
+	// lists are the ids of index keys that have a few.
 	lists   *otter.Cache[string, idList]
 	names   *otter.Cache[dit.ID, known[dit.Name]] // of entries that are parents
 	touched [touchedSlots]atomic.Uint64
-	seed    maphash.Seed
+	// moved is the sequence of the last commit that changed the names of whole subtrees.
+	moved atomic.Uint64
 }
 
 const (
 	touchedSlots = 1 << 13 // a power of two
 	// maxListed is the longest id list that is kept.
 	maxListed = 64
+)
+
+// Kinds of keys of an idTable. Places are of kindPlace plus the id of the parent.
+const (
+	kindName uint64 = iota
+	kindIndex
+	kindPlace
 )
 
 // placeKey is a position in the tree.
@@ -59,26 +68,14 @@ type known[V any] struct {
 	seq   uint64
 }
 
-// What an element costs beside its own octets: a node of the cache and a slot of its table.
+// What an element of an otter cache costs beside its own octets: a node of the cache and a slot of its table.
 const nodeSize = 128
 
 func newCaches(limit int64) *caches {
 	share := uint64(limit)
-	c := &caches{seed: maphash.MakeSeed()}
-	c.entries = otter.Must(&otter.Options[dit.ID, *dit.Entry]{
-		MaximumWeight: share,
-		Weigher:       func(_ dit.ID, e *dit.Entry) uint32 { return uint32(e.Size() + nodeSize) },
-	})
-	c.lookups = otter.Must(&otter.Options[string, known[dit.ID]]{
-		MaximumWeight: max(share/8, 1<<10),
-		Weigher:       func(k string, _ known[dit.ID]) uint32 { return uint32(len(k) + nodeSize) },
-	})
-	c.places = otter.Must(&otter.Options[placeKey, place]{
-		MaximumWeight: max(share/16, 1<<10),
-		Weigher:       func(k placeKey, _ place) uint32 { return uint32(len(k.rdn) + nodeSize) },
-	})
+	c := &caches{entries: newEntryCache(limit), ids: newIDTable(limit / 8), lookups: newIDTable(limit / 16)}
 	c.lists = otter.Must(&otter.Options[string, idList]{
-		MaximumWeight: max(share/8, 1<<10),
+		MaximumWeight: max(share/16, 1<<10),
 		Weigher:       func(k string, l idList) uint32 { return uint32(len(k) + 8*len(l.ids) + nodeSize) },
 	})
 	c.names = otter.Must(&otter.Options[dit.ID, known[dit.Name]]{
@@ -91,11 +88,17 @@ func newCaches(limit int64) *caches {
 }
 
 func (c *caches) close() {
-	c.entries.StopAllGoroutines()
-	c.lookups.StopAllGoroutines()
-	c.places.StopAllGoroutines()
 	c.lists.StopAllGoroutines()
 	c.names.StopAllGoroutines()
+}
+
+// clear forgets everything; tests begin anew with it.
+func (c *caches) clear() {
+	c.entries.clear()
+	c.ids.forget()
+	c.lookups.forget()
+	c.lists.InvalidateAll()
+	c.names.InvalidateAll()
 }
 
 // Stamps. Different kinds of keys may share a slot: that costs a fill now and then.
@@ -104,77 +107,81 @@ func (c *caches) slotOfID(id dit.ID) *atomic.Uint64 {
 	return &c.touched[(uint64(id)*0x9e3779b97f4a7c15)>>(64-13)]
 }
 
-func (c *caches) slotOfPlace(parent dit.ID, rdn string) *atomic.Uint64 {
-	return &c.touched[(maphash.String(c.seed, rdn)^uint64(parent))&(touchedSlots-1)]
+func (c *caches) slotOf(k hashedKey) *atomic.Uint64 { return &c.touched[(k.hash>>32)&(touchedSlots-1)] }
+
+func (c *caches) placeKey(parent dit.ID, rdn string) hashedKey {
+	return c.ids.key(kindPlace+uint64(parent), rdn)
 }
 
-func (c *caches) slotOfText(key string) *atomic.Uint64 {
-	return &c.touched[maphash.String(c.seed, key)&(touchedSlots-1)]
-}
+func text(octets []byte) string { return unsafe.String(unsafe.SliceData(octets), len(octets)) }
 
 // Reads.
 
-func (c *caches) entry(id dit.ID) (*dit.Entry, bool) { return c.entries.GetIfPresent(id) }
-
-func (c *caches) place(parent dit.ID, rdn string) (place, bool) {
-	return c.places.GetIfPresent(placeKey{parent, rdn})
+func (c *caches) entry(id dit.ID) (*dit.Entry, bool) {
+	e := c.entries.get(id)
+	return e, e != nil
 }
 
-func (c *caches) list(key []byte) (idList, bool) {
-	// The cache does not keep the key of a read, so that it needs no copy.
-	return c.lists.GetIfPresent(unsafe.String(unsafe.SliceData(key), len(key)))
+func (c *caches) place(parent dit.ID, rdn string) (place, bool) {
+	id, seq, ok := c.ids.get(c.placeKey(parent, rdn))
+	return place{id, seq}, ok
+}
+
+// list returns the ids under an index key. A single id is appended to scratch, of which the list is then a part.
+func (c *caches) list(key []byte, scratch *[]dit.ID) (idList, bool) {
+	// The caches do not keep the key of a read, so that it needs no copy.
+	if id, seq, ok := c.ids.get(c.ids.key(kindIndex, text(key))); ok {
+		if id == 0 {
+			return idList{nil, seq}, true
+		}
+		*scratch = append(*scratch, id)
+		n := len(*scratch)
+		return idList{(*scratch)[n-1 : n : n], seq}, true
+	}
+	return c.lists.GetIfPresent(text(key))
 }
 
 func (c *caches) name(id dit.ID) (known[dit.Name], bool) { return c.names.GetIfPresent(id) }
 
-func (c *caches) lookup(norm string) (known[dit.ID], bool) { return c.lookups.GetIfPresent(norm) }
+// lookup returns the entry of a whole canonical name, right from seq on.
+func (c *caches) lookup(norm string) (id dit.ID, seq uint64, ok bool) {
+	return c.lookups.get(c.lookups.key(kindName, norm))
+}
 
 // Fills, with what was read at seq.
 
-func fill[K comparable, V any](c *otter.Cache[K, V], stamp *atomic.Uint64, seq uint64, key K, value V) {
-	if stamp.Load() > seq {
-		return
-	}
-	c.Compute(key, func(old V, found bool) (V, otter.ComputeOp) {
-		if found || stamp.Load() > seq {
-			return old, otter.CancelOp
-		}
-		return value, otter.WriteOp
-	})
-}
-
-func (c *caches) fillEntry(e *dit.Entry, seq uint64) {
-	fill(c.entries, c.slotOfID(e.ID), seq, e.ID, e)
-}
+func (c *caches) fillEntry(e *dit.Entry, seq uint64) { c.entries.fill(e, c.slotOfID(e.ID), seq) }
 
 func (c *caches) fillPlace(parent dit.ID, rdn string, id dit.ID, seq uint64) {
-	// rdn is a part of a whole name, which the cache should not keep alive.
-	fill(c.places, c.slotOfPlace(parent, rdn), seq, placeKey{parent, strings.Clone(rdn)}, place{id, seq})
+	k := c.placeKey(parent, rdn)
+	c.ids.fill(k, id, seq, c.slotOf(k))
 }
 
 func (c *caches) fillList(key []byte, ids []dit.ID, seq uint64) {
-	if len(ids) > maxListed {
-		return
+	k := c.ids.key(kindIndex, text(key))
+	stamp := c.slotOf(k)
+	switch {
+	case len(ids) == 0:
+		c.ids.fill(k, 0, seq, stamp)
+	case len(ids) == 1:
+		c.ids.fill(k, ids[0], seq, stamp)
+	case len(ids) <= maxListed && stamp.Load() <= seq:
+		c.lists.Compute(strings.Clone(text(key)), func(old idList, found bool) (idList, otter.ComputeOp) {
+			if found || stamp.Load() > seq {
+				return old, otter.CancelOp
+			}
+			return idList{append([]dit.ID(nil), ids...), seq}, otter.WriteOp
+		})
 	}
-	k := string(key)
-	fill(c.lists, c.slotOfText(k), seq, k, idList{append([]dit.ID(nil), ids...), seq})
 }
 
+// fillName also replaces what is known of an older tree: nobody will ask for that again.
 func (c *caches) fillName(id dit.ID, n known[dit.Name]) {
-	fillKnown(c.names, c.slotOfID(id), id, n)
-}
-
-func (c *caches) fillLookup(norm string, n known[dit.ID]) {
-	norm = strings.Clone(norm)
-	fillKnown(c.lookups, c.slotOfText(norm), norm, n)
-}
-
-// fillKnown also replaces what is known of an older tree: nobody will ask for that again.
-func fillKnown[K comparable, V any](c *otter.Cache[K, known[V]], stamp *atomic.Uint64, key K, n known[V]) {
+	stamp := c.slotOfID(id)
 	if stamp.Load() > n.seq {
 		return
 	}
-	c.Compute(key, func(old known[V], found bool) (known[V], otter.ComputeOp) {
+	c.names.Compute(id, func(old known[dit.Name], found bool) (known[dit.Name], otter.ComputeOp) {
 		if stamp.Load() > n.seq || found && old.tree >= n.tree {
 			return old, otter.CancelOp
 		}
@@ -182,9 +189,20 @@ func fillKnown[K comparable, V any](c *otter.Cache[K, known[V]], stamp *atomic.U
 	})
 }
 
+// fillLookup takes the entry of a name, but not one that was found before names of subtrees changed last.
+func (c *caches) fillLookup(norm string, id dit.ID, seq uint64) {
+	k := c.lookups.key(kindName, norm)
+	c.lookups.fill(k, id, seq, c.slotOf(k), &c.moved)
+}
+
 // apply brings the caches up to date with a transaction that has become durable. Only the acknowledger calls it.
 func (c *caches) apply(t *outcome) {
 	seq := t.commit.Seq
+	if t.subtrees {
+		// Stamped first: who fills the emptied table sees it.
+		c.moved.Store(seq)
+		c.lookups.forget()
+	}
 	for i := range t.commit.Changes {
 		ch := &t.commit.Changes[i]
 		before, after := ch.Before, ch.After
@@ -193,34 +211,37 @@ func (c *caches) apply(t *outcome) {
 		}
 		if after != nil {
 			c.slotOfID(after.ID).Store(seq)
-			c.entries.Set(after.ID, after)
+			c.entries.set(after.ID, after)
 		} else {
-			c.entries.Invalidate(before.ID)
+			c.entries.set(before.ID, nil)
 		}
 		moved := before == nil || after == nil || before.Parent != after.Parent || before.NormRDN != after.NormRDN
 		if before != nil && (moved || before.RDN != after.RDN) {
 			c.names.Invalidate(before.ID)
 		}
-		if before != nil && moved {
-			c.slotOfText(ch.Old.Norm).Store(seq)
-			c.lookups.Invalidate(ch.Old.Norm)
-		}
 		if !moved {
 			continue
 		}
 		if before != nil {
-			c.slotOfPlace(before.Parent, before.NormRDN).Store(seq)
-			c.places.Invalidate(placeKey{before.Parent, before.NormRDN})
+			c.drop(c.lookups, c.lookups.key(kindName, ch.Old.Norm), seq)
+			c.drop(c.ids, c.placeKey(before.Parent, before.NormRDN), seq)
 		}
 		if after != nil {
-			c.slotOfPlace(after.Parent, after.NormRDN).Store(seq)
-			c.places.Set(placeKey{after.Parent, after.NormRDN}, place{after.ID, seq})
+			k := c.placeKey(after.Parent, after.NormRDN)
+			c.drop(c.ids, k, seq)
+			c.ids.fill(k, after.ID, seq)
 		}
 	}
 	for key := range t.touched.each {
-		c.slotOfText(key).Store(seq)
+		c.drop(c.ids, c.ids.key(kindIndex, key), seq)
 		c.lists.Invalidate(key)
 	}
+}
+
+// drop forgets a key that a commit has touched, and sees to it that nobody fills in what was there before.
+func (c *caches) drop(t *idTable, k hashedKey, seq uint64) {
+	c.slotOf(k).Store(seq)
+	t.remove(k)
 }
 
 // touchedKeys are the index keys that a transaction has changed, without their chunks.

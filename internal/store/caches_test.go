@@ -19,10 +19,7 @@ func TestFillsThatWereOvertaken(t *testing.T) {
 		return err
 	})
 	caches := s.live.Load().caches
-	caches.entries.InvalidateAll()
-	caches.places.InvalidateAll()
-	caches.names.InvalidateAll()
-	caches.lookups.InvalidateAll()
+	caches.clear()
 	posting := appendPosting(nil, s.live.Load().indexes.list[0], IndexEquality, []byte("organizationalunit"))
 	o := &outcome{commit: Commit{Seq: c.Seq}}
 	o.touched.add(posting)
@@ -34,14 +31,14 @@ func TestFillsThatWereOvertaken(t *testing.T) {
 		caches.fillPlace(old.Parent, old.NormRDN, old.ID, seq)
 		caches.fillList(posting, []dit.ID{old.ID}, seq)
 		caches.fillName(old.ID, known[dit.Name]{seq: seq})
-		caches.fillLookup(name, known[dit.ID]{value: old.ID, seq: seq})
+		caches.fillLookup(name, old.ID, seq)
 	}
 	cached := func() (n int) {
 		_, entry := caches.entry(old.ID)
 		_, place := caches.place(old.Parent, old.NormRDN)
-		_, list := caches.list(posting)
+		_, list := caches.list(posting, new([]dit.ID))
 		_, known := caches.name(old.ID)
-		_, lookup := caches.lookup(name)
+		_, _, lookup := caches.lookup(name)
 		for _, is := range []bool{entry, place, list, known, lookup} {
 			if is {
 				n++

@@ -100,8 +100,8 @@ func (s *Store) addMetrics(m map[string]int64) {
 	m["store_syncs"] = s.stats.syncs.Load()
 	m["store_refused_no_space"] = s.stats.refused.Load()
 	m["store_journal_trimmed"] = s.stats.trimmed.Load()
-	m["store_cached_entries"] = int64(c.entries.EstimatedSize())
-	m["store_cached_octets"] = int64(c.entries.WeightedSize())
-	m["store_cached_positions"] = int64(c.places.EstimatedSize())
+	m["store_cached_entries"] = c.entries.count.Load()
+	m["store_cached_octets"] = c.entries.weight.Load()
+	m["store_cached_ids"] = c.ids.filled.Load() + c.lookups.filled.Load()
 	m["store_cached_lists"] = int64(c.lists.EstimatedSize())
 }

@@ -47,8 +47,10 @@ const (
 type outcome struct {
 	commit  Commit
 	touched touchedKeys
-	states  []stateChange
-	err     error
+	// subtrees says that names of whole subtrees have changed.
+	subtrees bool
+	states   []stateChange
+	err      error
 }
 
 var pendings = sync.Pool{New: func() any { return &pending{done: make(chan struct{}, 1)} }}
@@ -403,7 +405,7 @@ func (q *sequencer) commit(t *Tx, p *pending) error {
 		return nil
 	}
 	p.out.commit = Commit{Seq: t.seq, CSN: high.csn, Changes: t.changes, Meta: t.meta}
-	p.out.touched = t.touched
+	p.out.touched, p.out.subtrees = t.touched, t.moved
 	if t.moved {
 		q.tree++
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"unsafe"
 
 	"github.com/google/uuid"
 
@@ -27,6 +26,7 @@ type View struct {
 	moved  bool
 
 	key, buf []byte
+	ones     []dit.ID // lists of single ids that the cache gave
 
 	// The last answer of Under: siblings come one after another.
 	underParent, underBase dit.ID
@@ -60,7 +60,11 @@ func (v *View) Close() {
 	if cap(key) > keepScratch {
 		key = nil
 	}
-	*v = View{key: key[:0], buf: buf[:0]}
+	ones := v.ones
+	if cap(ones) > keepScratch/8 {
+		ones = nil
+	}
+	*v = View{key: key[:0], buf: buf[:0], ones: ones[:0]}
 	s.views.Put(v)
 }
 
@@ -210,8 +214,8 @@ func (v *View) position(parent dit.ID, normRDN string) (dit.ID, error) {
 
 // Lookup finds an entry by its canonical name. When there is none, matched is the closest existing ancestor, or nil.
 func (v *View) Lookup(norm string) (e, matched *dit.Entry, err error) {
-	if k, ok := v.gen.caches.lookup(norm); ok && k.seq <= v.at.seq && k.tree == v.at.tree {
-		e, err := v.Get(k.value)
+	if id, seq, ok := v.gen.caches.lookup(norm); ok && seq <= v.at.seq {
+		e, err := v.Get(id)
 		if e != nil || err != nil {
 			return e, nil, err
 		}
@@ -224,7 +228,7 @@ func (v *View) Lookup(norm string) (e, matched *dit.Entry, err error) {
 			continue // it is pinned now: once is enough
 		}
 		if e != nil {
-			v.gen.caches.fillLookup(norm, known[dit.ID]{value: e.ID, tree: at.tree, seq: at.seq})
+			v.gen.caches.fillLookup(norm, e.ID, at.seq)
 		}
 		return e, matched, err
 	}
@@ -232,11 +236,11 @@ func (v *View) Lookup(norm string) (e, matched *dit.Entry, err error) {
 
 // LookupCached is Lookup for what the caches know; nil says nothing. norm is not kept.
 func (v *View) LookupCached(norm []byte) *dit.Entry {
-	k, ok := v.gen.caches.lookup(unsafe.String(unsafe.SliceData(norm), len(norm)))
-	if !ok || k.seq > v.at.seq || k.tree != v.at.tree {
+	id, seq, ok := v.gen.caches.lookup(text(norm))
+	if !ok || seq > v.at.seq {
 		return nil
 	}
-	return v.cachedEntry(k.value)
+	return v.cachedEntry(id)
 }
 
 // AppendName appends the name of an entry as it was written to dn, and its canonical form to norm.
@@ -456,7 +460,7 @@ func (v *View) Suffix(norm string) bool { return v.gen.isSuffix(norm) }
 
 // cachedIDs returns the ids under an index key (without its chunk), if they are cached.
 func (v *View) cachedIDs(key []byte) ([]dit.ID, bool) {
-	l, ok := v.gen.caches.list(key)
+	l, ok := v.gen.caches.list(key, &v.ones)
 	if !ok || l.seq > v.at.seq {
 		return nil, false
 	}
