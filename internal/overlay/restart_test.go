@@ -8,6 +8,7 @@ import (
 
 	"portolan/internal/app"
 	"portolan/internal/config"
+	"portolan/internal/ldaptest"
 	"portolan/internal/op"
 	"portolan/ldap"
 )
@@ -94,6 +95,22 @@ func TestPolicyOverRestart(t *testing.T) {
 	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestPasswdUnderPolicy: a password that is set by command is one that an administrator has set.
+func TestPasswdUnderPolicy(t *testing.T) {
+	s := ldaptest.Start(t, ldaptest.Options{LDIF: top + aliceOne, Config: "[overlay.ppolicy.policy]\nmust_change = true\n"})
+	admin := app.NewAdmin(s.Directory, "test")
+	if _, err := admin.SetPassword(context.Background(), app.PasswordChange{DN: alice, Password: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	req := &op.Request{
+		Conn: &op.Conn{Transport: op.Unix, Loopback: true}, ID: 1,
+		Op: &ldap.BindRequest{Version: 3, Name: []byte(alice), Password: []byte("x")},
+	}
+	if err := s.Engine.Serve(context.Background(), req, nil); err != nil || req.Policy == nil || req.Policy.Error != op.ChangeAfterReset || !req.Conn.Identity().Restricted {
+		t.Errorf("%v, %+v", err, req.Policy)
 	}
 }
 
