@@ -217,7 +217,8 @@ func (x *ppolicy) failed(ctx context.Context, req *op.Request, a *account, b *op
 	if x.o.DiscloseLockout {
 		req.SetPolicyError(op.AccountLocked)
 	}
-	err = x.update(req.Detach(ctx), func(tx op.Tx) error {
+	// Who hangs up after the last guess is not to get around the lock.
+	err = x.update(context.WithoutCancel(req.Detach(ctx)), func(tx op.Tx) error {
 		e, err := tx.ByUUID(a.entry.UUID)
 		if err != nil || e == nil {
 			return err
