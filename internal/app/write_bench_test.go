@@ -77,7 +77,7 @@ func BenchmarkWrite(b *testing.B) {
 			b.Error(err)
 		}
 	}()
-	norm, err := d.Schema.NormalizeDN(nil, []byte(data.Writer()))
+	norm, err := d.Schema().NormalizeDN(nil, []byte(data.Writer()))
 	if err != nil {
 		b.Fatal(err)
 	}
