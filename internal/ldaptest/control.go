@@ -45,6 +45,11 @@ var codecs = map[string]codec{
 	"deref":         {"1.3.6.1.4.1.4203.666.5.16", encodeDeref, showDeref, false},
 	"rights":        {oid: "1.3.6.1.4.1.42.2.27.9.5.2", encode: encodeText},
 	"txn":           {oid: "1.3.6.1.1.21.2", encode: encodeText},
+	"psearch":       {oid: "2.16.840.1.113730.3.4.3", encode: encodePersistent},
+	"change":        {"2.16.840.1.113730.3.4.7", nil, showChange, false},
+	"sync":          {oid: "1.3.6.1.4.1.4203.1.9.1.1", encode: encodeSync},
+	"syncstate":     {"1.3.6.1.4.1.4203.1.9.1.2", nil, showSyncState, false},
+	"syncdone":      {"1.3.6.1.4.1.4203.1.9.1.3", nil, showSyncDone, false},
 	"ppolicy":       {"1.3.6.1.4.1.42.2.27.8.5.1", nil, worded(policyWords), true},
 	"usability":     {"1.3.6.1.4.1.42.2.27.9.5.8", nil, worded(usableWords), true},
 	"expired":       {"2.16.840.1.113730.3.4.4", nil, showText, false},
@@ -58,6 +63,7 @@ var codecs = map[string]codec{
 //	subentries:true             assert:(filter)             matchedvalues:(item)(item)
 //	preread:cn,mail             proxy:dn:NAME               deref:member:cn,mail;owner:cn
 //	rights:dn:NAME              tracking:IP/NAME/FORMAT/ID  txn:IDENTIFIER
+//	sync:MODE[:COOKIE]          psearch:TYPES, all changes but the first result as well, with entry change notifications
 func control(text string) (ldap.Control, error) {
 	var c ldap.Control
 	text, c.Critical = strings.CutPrefix(text, "!")
@@ -209,6 +215,28 @@ func encodeDeref(value string) ([]byte, error) {
 	}), nil
 }
 
+// encodePersistent: the sum of the types of changes.
+func encodePersistent(value string) ([]byte, error) {
+	types, err := strconv.ParseInt(value, 10, 32)
+	return sequence(func(dst []byte) []byte {
+		dst = ber.AppendInt(dst, ber.Integer, types)
+		return ber.AppendBool(ber.AppendBool(dst, ber.Boolean, false), ber.Boolean, true)
+	}), err
+}
+
+// encodeSync: refreshOnly or refreshAndPersist, and the cookie.
+func encodeSync(value string) ([]byte, error) {
+	mode, cookie, has := strings.Cut(value, ":")
+	m := ldap.SyncRequest{Mode: ldap.RefreshOnly}
+	if mode == "refreshAndPersist" {
+		m.Mode = ldap.RefreshAndPersist
+	}
+	if has {
+		m.Cookie = []byte(cookie)
+	}
+	return m.Append(nil), nil
+}
+
 // The show functions return false for a value that is not well formed.
 
 func worded(show func([]byte) ([]string, error)) func([]byte) ([]string, bool) {
@@ -286,6 +314,45 @@ func showAttributes(list []ldap.Attribute) []string {
 	}
 	slices.Sort(words)
 	return words
+}
+
+// showChange: the type of the change, and the name before a rename.
+func showChange(value []byte) ([]string, bool) {
+	r := ber.Reader(value)
+	var seq ber.Reader
+	var kind int32
+	var before, number []byte
+	var renamed, numbered bool
+	ok := r.Element(ber.Sequence, &seq) && r.Empty() && seq.Int32(ber.Enumerated, 1, 8, &kind) &&
+		seq.OptionalBytes(ber.OctetString, &before, &renamed) && seq.OptionalBytes(ber.Integer, &number, &numbered) && seq.Empty()
+	words := []string{map[int32]string{1: "add", 2: "delete", 4: "modify", 8: "modDN"}[kind]}
+	if renamed {
+		words = append(words, string(before))
+	}
+	return words, ok
+}
+
+// showSyncState: the state and the entryUUID.
+func showSyncState(value []byte) ([]string, bool) {
+	r := ber.Reader(value)
+	var seq ber.Reader
+	var state int32
+	var id, cookie []byte
+	var has bool
+	ok := r.Element(ber.Sequence, &seq) && r.Empty() && seq.Int32(ber.Enumerated, 0, 3, &state) &&
+		seq.Bytes(ber.OctetString, &id) && seq.OptionalBytes(ber.OctetString, &cookie, &has) && seq.Empty()
+	return []string{[...]string{"present", "add", "modify", "delete"}[state], fmt.Sprintf("%x", id)}, ok
+}
+
+// showSyncDone: the cookie.
+func showSyncDone(value []byte) ([]string, bool) {
+	r := ber.Reader(value)
+	var seq ber.Reader
+	var cookie []byte
+	var has, deletes bool
+	ok := r.Element(ber.Sequence, &seq) && r.Empty() && seq.OptionalBytes(ber.OctetString, &cookie, &has) &&
+		(!seq.PeekIs(ber.Boolean) || seq.Bool(ber.Boolean, &deletes)) && seq.Empty()
+	return []string{string(cookie)}, ok
 }
 
 // showDeref: one word for each DerefRes, ATTRIBUTE=NAME{ATTRIBUTE=VALUE;...}, without braces where there are no attributes.

@@ -214,6 +214,12 @@ func (d *dialogue) step(s *step) error {
 	case "release":
 		d.s.hold.release()
 		return nil
+	case "next":
+		r, err := d.take(s)
+		if err != nil {
+			return err
+		}
+		return d.nextOf(c, s, r.id)
 	case "recv":
 		r, err := d.take(s)
 		if err != nil {
