@@ -216,7 +216,7 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	}
 	d.Engine.AddSpecial(subschema)
 	info := engine.RootInfo{
-		NamingContexts: d.Config.Directory.AllSuffixes(), Features: features,
+		NamingContexts: d.Config.Directory.AllSuffixes(), Features: featureOIDs(),
 		VendorName: "Portolan", VendorVersion: strings.TrimSpace("Portolan " + o.Version),
 	}
 	if d.Config.TLS.CertFile != "" {

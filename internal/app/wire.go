@@ -84,15 +84,26 @@ func trees(*config.Config, *op.Ports) []op.Tree {
 	return nil
 }
 
+// feature is a value of supportedFeatures.
+type feature struct{ oid, name, source string }
+
 // features are what supportedFeatures lists.
-var features = []string{
-	"1.3.6.1.1.14",             // modify-increment, RFC 4525
-	"1.3.6.1.4.1.4203.1.5.1",   // all operational attributes, RFC 3673
-	"1.3.6.1.4.1.4203.1.5.2",   // attributes by object class, RFC 4529
-	"1.3.6.1.4.1.4203.1.5.3",   // absolute true and false filters, RFC 4526
-	"1.3.6.1.4.1.4203.1.5.4",   // language tags, RFC 3866
-	"1.3.6.1.4.1.4203.1.5.5",   // language ranges, RFC 3866
-	"1.3.6.1.4.1.4203.666.8.1", // subordinate subtree scope
+var features = []feature{
+	{"1.3.6.1.1.14", "modify-increment", "RFC 4525"},
+	{"1.3.6.1.4.1.4203.1.5.1", "all operational attributes", "RFC 3673"},
+	{"1.3.6.1.4.1.4203.1.5.2", "attributes by object class", "RFC 4529"},
+	{"1.3.6.1.4.1.4203.1.5.3", "absolute true and false filters", "RFC 4526"},
+	{"1.3.6.1.4.1.4203.1.5.4", "language tags", "RFC 3866"},
+	{"1.3.6.1.4.1.4203.1.5.5", "language ranges", "RFC 3866"},
+	{"1.3.6.1.4.1.4203.666.8.1", "subordinate subtree scope", "draft-sermersheim-ldap-subordinate-scope"},
+}
+
+func featureOIDs() []string {
+	out := make([]string, len(features))
+	for i, f := range features {
+		out[i] = f.oid
+	}
+	return out
 }
 
 // startTLS is served by the session; the root DSE lists it where there is a certificate.

@@ -206,7 +206,8 @@ type Extended struct {
 
 // Mechanism is a SASL mechanism.
 type Mechanism struct {
-	Name string
+	Name   string
+	Source string
 	// Allowed says whether it may be offered and used on this connection as it is now.
 	Allowed func(c *Conn) bool
 	// Unavailable is the result where Allowed says no; 0 is authMethodNotSupported.

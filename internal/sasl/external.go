@@ -27,7 +27,7 @@ type Identities interface {
 // under TLS the client certificate's subject, where that is the name of an entry. own is the user id of the server.
 func External(ids Identities, own int) op.Mechanism {
 	return op.Mechanism{
-		Name: "EXTERNAL", Unavailable: ldap.InappropriateAuthentication,
+		Name: "EXTERNAL", Source: "RFC 4422", Unavailable: ldap.InappropriateAuthentication,
 		Allowed: func(c *op.Conn) bool {
 			if c.Transport == op.Unix {
 				return c.Peer != nil
