@@ -299,6 +299,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // drainTime is how long operations in progress may take once the server has been told to end.
 const drainTime = 10 * time.Second
 
+// Ready says that every listener is open: the process is a server from here on. It is called once, by the command that
+// runs it.
+func (s *Server) Ready() {
+	if os.Getenv("GOGC") == "" {
+		// Most of the heap are caches that stay: with the runtime's own setting they would count twice.
+		debug.SetGCPercent(gcPercent)
+	}
+	// Opening the store, and passwords that were hashed, took memory that a quiet server does not need.
+	debug.FreeOSMemory()
+	fmt.Fprintln(s.o.Stderr, "portolan: ready")
+}
+
 // gcPercent is how much the heap grows, in percent of what is in use, before it is collected. Searches hardly allocate, so
 // that collections are few all the same.
 const gcPercent = 50
@@ -306,15 +318,11 @@ const gcPercent = 50
 // Serve runs a server until ctx ends. reload delivers requests to reload. "portolan: ready" is written when every
 // listener is open, and systemd is told.
 func Serve(ctx context.Context, c *config.Config, o ServeOptions, reload <-chan os.Signal) error {
-	if os.Getenv("GOGC") == "" {
-		// Most of the heap are caches that stay: with the runtime's own setting they would count twice.
-		debug.SetGCPercent(gcPercent)
-	}
 	s, err := Start(c, o)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(s.o.Stderr, "portolan: ready")
+	s.Ready()
 	s.notify(daemon.SdNotifyReady)
 	for {
 		select {

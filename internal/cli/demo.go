@@ -59,7 +59,7 @@ func (p *program) demo(ctx context.Context, dir string, ldapPort, ldapsPort int)
 		return err
 	}
 	fmt.Fprint(p.stdout, demoText(d, dir, ldapPort, ldapsPort))
-	fmt.Fprintln(p.stderr, "portolan: ready")
+	server.Ready()
 	select {
 	case <-ctx.Done():
 	case err = <-server.Failed():
