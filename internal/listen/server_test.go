@@ -538,7 +538,12 @@ func TestHalfOpen(t *testing.T) {
 	s := start(t, newAsked(), certs, func(c *Config) {
 		c.Session.Limits.BindTimeout = 300 * time.Millisecond
 		c.Session.Limits.HandshakeTimeout = 300 * time.Millisecond
-		c.Session.LimitsFor = func(id *op.Identity) session.Limits { return session.Limits{} }
+		c.Session.LimitsFor = func(id *op.Identity) session.Limits {
+			if id.IsAnonymous() {
+				return c.Session.Limits
+			}
+			return session.Limits{}
+		}
 	}, tcp(), tcp(func(l *Listener) { l.TLS = true }))
 	honest := client(t, dial(t, s))
 	if err := honest.Bind("cn=a", "secret"); err != nil {

@@ -117,11 +117,11 @@ func probes() []probe {
 		{"reading", (*scanner).readTree},
 		{"reading", (*scanner).readSecrets},
 		{"reading", (*scanner).sizeLimit},
+		{"accounts", (*scanner).asUser}, // before wrong passwords are tried: they may lock the account
 		{"accounts", (*scanner).enumerationBySearch},
 		{"accounts", (*scanner).enumerationByBind},
 		{"accounts", (*scanner).enumerationByTime},
 		{"accounts", (*scanner).guessing},
-		{"accounts", (*scanner).asUser},
 		{"datagrams", (*scanner).datagrams},
 	}
 }
