@@ -76,6 +76,7 @@ func extended(e *engine.Engine, p *op.Ports) []op.Extended {
 func mechanisms(e *engine.Engine) []op.Mechanism {
 	return []op.Mechanism{
 		sasl.External(e, os.Geteuid()),
+		sasl.Plain(e),
 	}
 }
 

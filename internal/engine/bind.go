@@ -398,22 +398,32 @@ func (e *Engine) saslStep(ctx context.Context, req *op.Request, state *exchange,
 		}
 		return err
 	}
+	if who != nil {
+		if who, err = e.saslBound(ctx, req, who, state.step); err != nil {
+			return err
+		}
+	}
+	// A refusal has none: what proves that the server knows the password would tell that it was right.
 	req.Reply.SASLCreds, req.Reply.HasSASLCreds = challenge, challenge != nil
 	if who == nil {
 		req.Conn.Exchange = state
 		req.Reply.Code = ldap.SASLBindInProgress
 		return nil
 	}
-	if who.IsAnonymous() {
-		return nil
+	if !who.IsAnonymous() || who.Proxied != nil {
+		req.Conn.SetIdentity(who)
 	}
+	return nil
+}
+
+// saslBound returns who a connection is bound as once a mechanism has proved who its client is.
+func (e *Engine) saslBound(ctx context.Context, req *op.Request, who *op.Identity, x op.Exchange) (*op.Identity, error) {
 	if who.Entry != 0 {
 		if err := e.admit(ctx, req, who, nil); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	req.Conn.SetIdentity(who)
-	return nil
+	return e.authorize(req, who, x)
 }
 
 // admit asks for an identity that a mechanism proved without a password here what a password bind asks: is the account

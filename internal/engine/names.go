@@ -70,6 +70,30 @@ func (e *Engine) ParseAuthzID(authzID, method string) (*op.Identity, error) {
 	return nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(op.Reason("not an authorization identity"))
 }
 
+// UserName returns the name of the entry that a SASL authentication identity stands for: a user name, or an authorization
+// identity. Where there is no such entry, or more than one, it is a name that no entry has: what is made of it takes the
+// same way, and counts against the same name every time.
+func (e *Engine) UserName(user, mechanism string) (dit.Name, error) {
+	if dn, ok := cutPrefixFold(user, "dn:"); ok {
+		if name, err := e.NormalizeName(dn); err == nil && name.Norm != "" {
+			return name, nil
+		}
+	}
+	text, _ := cutPrefixFold(user, "u:")
+	id, err := e.identityOfUser(text, mechanism)
+	if err != nil {
+		return dit.Name{}, err
+	}
+	if id != nil {
+		return id.Name, nil
+	}
+	nobody := ldap.DN{{{Type: "uid", Value: []byte(user)}}, {{Type: "cn", Value: []byte(mechanism)}}, {{Type: "cn", Value: []byte("auth")}}}
+	return dit.Name{DN: nobody.String(), Norm: string(e.Schema().NormalizeParsed(nil, nobody))}, nil
+}
+
+// Confidential reports whether a connection is protected as the settings demand.
+func (e *Engine) Confidential(c *op.Conn) bool { return e.confidential(c, e.Settings()) }
+
 // identityOfUser finds the one entry whose uid is user; nil where there is none or more than one.
 func (e *Engine) identityOfUser(user, method string) (*op.Identity, error) {
 	view := e.o.Store.View()

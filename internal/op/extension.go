@@ -217,8 +217,15 @@ type Mechanism struct {
 }
 
 // Exchange is one SASL exchange. Step takes the client's credentials (nil when absent) and returns the challenge. It is
-// complete when who is not nil. An error together with who says whose credentials were wrong: failures count against the
+// complete when who is not nil: who was proved, an Authorizer says as whom the client wants to act. An error together with who says whose credentials were wrong: failures count against the
 // account.
 type Exchange interface {
 	Step(ctx context.Context, req *Request, creds []byte) (challenge []byte, who *Identity, err error)
+}
+
+// Authorizer is an Exchange in which the client can ask to act as somebody else.
+type Authorizer interface {
+	// AuthzID returns the authorization identity that was asked for (RFC 4513 section 5.2.1.8), once Step has returned an
+	// identity; empty where the client wants to be who it has proved to be. Whether it may is for the engine to say.
+	AuthzID() string
 }

@@ -56,6 +56,9 @@ type Directory interface {
 	// ParseAuthzID returns the identity that an authorization identity names (RFC 4513 section 5.2.1.8); nil where there is
 	// no such entry.
 	ParseAuthzID(authzID, method string) (*Identity, error)
+	// ActAs returns the identity that an authorization identity names, for a requester who may act as it (RFC 4370): the
+	// administrator, or who has the right "proxy" on its entry. The error does not say whether there is such an identity.
+	ActAs(req *Request, authzID string) (*Identity, error)
 	// Usability says whether an account can be used, as far as the overlays know; nil where none knows.
 	Usability(r Reader, e *dit.Entry) (*Usability, error)
 	// Assume makes id the authorization identity of the request (proxied authorization), with its limits, and refuses what

@@ -3,8 +3,10 @@
 package sasl
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"unicode/utf8"
 
 	"portolan/internal/dit"
 	"portolan/internal/op"
@@ -19,8 +21,13 @@ type Identities interface {
 	AdminIdentity(method string) *op.Identity
 	// NormalizeName returns a name in both forms.
 	NormalizeName(dn string) (dit.Name, error)
-	// ParseAuthzID returns the identity that an authorization identity names: "dn:..." or "u:..." (RFC 4513 section 5.2.1.8).
-	ParseAuthzID(authzID, method string) (*op.Identity, error)
+	// UserName returns the name of the entry that an authentication identity stands for, and a name that no entry has where
+	// there is none, or more than one.
+	UserName(user, mechanism string) (dit.Name, error)
+	// Authenticate proves an identity by its password: see engine.Engine.
+	Authenticate(ctx context.Context, req *op.Request, norm string, password []byte, method string) (*op.Identity, error)
+	// Confidential reports whether a connection is protected as the server demands.
+	Confidential(c *op.Conn) bool
 }
 
 // External is the EXTERNAL mechanism (RFC 4422 appendix A): on a Unix socket the identity of the process at the other end,
@@ -40,39 +47,24 @@ func External(ids Identities, own int) op.Mechanism {
 }
 
 type external struct {
-	ids    Identities
-	own    int
-	prompt bool
+	ids   Identities
+	own   int
+	authz string
 }
 
-// Step implements op.Exchange. A client without initial response is asked for one with an empty challenge.
+// Step implements op.Exchange. RFC 4422 appendix A.1: the authorization identity is the initial response, which libldap leaves
+// out when it is empty. A bind without it is one with the empty identity: asking for it would break such clients.
 func (x *external) Step(_ context.Context, req *op.Request, creds []byte) ([]byte, *op.Identity, error) {
-	if creds == nil && !x.prompt {
-		// RFC 4422 appendix A.1: the authorization identity is the initial response, which libldap leaves out when it is
-		// empty. A bind without it is one with the empty identity: waiting for another step would break such clients.
-		x.prompt = true
+	if !utf8.Valid(creds) || bytes.IndexByte(creds, 0) >= 0 {
+		return nil, nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(op.Reason("malformed authorization identity"))
 	}
+	x.authz = string(creds)
 	who, err := x.authenticated(req.Conn)
-	if err != nil {
-		return nil, nil, err
-	}
-	if authz := string(creds); authz != "" {
-		asked, err := x.ids.ParseAuthzID(authz, "EXTERNAL")
-		if err != nil {
-			return nil, nil, err
-		}
-		if asked == nil || asked.Name.Norm != who.Name.Norm && !who.Admin {
-			return nil, nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("%w: %s", op.Reason("may not act as another"), who.Name.DN))
-		}
-		if asked.Name.Norm == who.Name.Norm {
-			return nil, who, nil
-		}
-		proxied := *asked
-		proxied.Proxied = who
-		return nil, &proxied, nil
-	}
-	return nil, who, nil
+	return nil, who, err
 }
+
+// AuthzID implements op.Authorizer.
+func (x *external) AuthzID() string { return x.authz }
 
 func (x *external) authenticated(c *op.Conn) (*op.Identity, error) {
 	if c.Transport == op.Unix {
