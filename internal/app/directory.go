@@ -81,6 +81,9 @@ func Open(c *config.Config, o OpenOptions) (*Directory, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if err := assume(c); err != nil {
+		return nil, err
+	}
 	d := &Directory{Config: c, Log: o.Log}
 	var err error
 	if d.overlays, err = makeOverlays(c); err != nil {

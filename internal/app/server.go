@@ -19,6 +19,7 @@ import (
 	"portolan/internal/config"
 	"portolan/internal/listen"
 	"portolan/internal/op"
+	"portolan/internal/privilege"
 	"portolan/internal/schema"
 	"portolan/internal/session"
 )
@@ -56,6 +57,9 @@ func ControlSocket(c *config.Config) string { return filepath.Join(c.DataDir, "c
 func Start(c *config.Config, o ServeOptions) (*Server, error) {
 	if o.Stderr == nil {
 		o.Stderr = os.Stderr
+	}
+	if err := assume(c); err != nil {
+		return nil, err
 	}
 	s := &Server{o: o, taken: c, begun: time.Now(), failed: make(chan error, 1)}
 	var err error
@@ -302,6 +306,7 @@ const drainTime = 10 * time.Second
 // Ready says that every listener is open: the process is a server from here on. It is called once, by the command that
 // runs it.
 func (s *Server) Ready() {
+	s.renounce()
 	if os.Getenv("GOGC") == "" {
 		// Most of the heap are caches that stay: with the runtime's own setting they would count twice.
 		debug.SetGCPercent(gcPercent)
@@ -341,6 +346,16 @@ func Serve(ctx context.Context, c *config.Config, o ServeOptions, reload <-chan 
 			defer cancel()
 			return s.Shutdown(drain)
 		}
+	}
+}
+
+// renounce gives up what privileges are left now that every listener is open, and says what cannot be had.
+func (s *Server) renounce() {
+	if err := errors.Join(privilege.Harden(), privilege.Renounce()); err != nil {
+		s.Log.Warn("the process keeps privileges that it does not need", "error", err)
+	}
+	if os.Geteuid() == 0 && !s.o.Quiet {
+		s.Log.Warn("the server runs as root; name an ordinary user in run_as, or start it from its systemd unit")
 	}
 }
 

@@ -33,6 +33,7 @@ internal/session     < ber ldap internal/op
 internal/listen      < internal/op internal/session   # op: it fills in op.Conn
 internal/config      <
 internal/certificate <
+internal/privilege   <
 internal/scan        < ldap internal/client internal/certificate
 internal/posture     < ldap internal/schema internal/access internal/credential internal/certificate internal/config internal/overlay/* # overlays: it looks at their tables
 internal/app         < *

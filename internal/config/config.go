@@ -13,7 +13,9 @@ import (
 // Config is one whole configuration. Relative paths of the file are already resolved against the file's own directory.
 type Config struct {
 	// DataDir is the directory in which the server keeps everything that it writes.
-	DataDir   string       `toml:"data_dir,path"`
+	DataDir string `toml:"data_dir,path"`
+	// RunAs is the user that a process started by root becomes before it opens anything; empty: it stays what it is.
+	RunAs     string       `toml:"run_as"`
 	Directory Directory    `toml:"directory"`
 	Listen    []Listen     `toml:"listen"`
 	TLS       TLS          `toml:"tls"`

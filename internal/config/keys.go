@@ -34,6 +34,8 @@ func sections() []Section {
 		{Table: "", Doc: "The top of the file, before any table.", Keys: []Key{
 			{Name: "data_dir", Default: `"/var/lib/portolan"`, Template: true,
 				Doc: "The directory in which the server keeps its store, journal and control socket. It belongs to the server's own user and nobody else needs to read it."},
+			{Name: "run_as", Default: `""`, Example: `"portolan"`,
+				Doc: "The user that the server, and every command that opens data_dir, becomes where root starts it; of root's rights it keeps that to open ports below 1024 until its listeners are open. The certificate's key and the files that are read again on SIGHUP must be readable by this user. Empty means that it stays who it is: right under the systemd unit, which starts it as its own user."},
 		}},
 		{Table: "directory", Doc: "What the directory holds, and who may do everything in it.", Keys: []Key{
 			{Name: "suffix", Required: true, Example: `"dc=example,dc=org"`, Template: true,

@@ -93,6 +93,7 @@ const auditFloor = 30
 // harmless are the keys that no value makes weaker than the default, with the reason.
 func harmless() map[string]string {
 	return map[string]string{
+		"run_as":                      "empty is the default, a user takes rights away",
 		"directory.suffix":            "says where the tree begins",
 		"directory.suffixes":          "says where the trees begin",
 		"directory.admin_dn":          "a name; its password is looked at",
