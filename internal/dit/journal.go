@@ -24,8 +24,10 @@ type JournalRecord struct {
 	Epoch uuid.UUID
 	Seq   uint64
 	// Pos is the number of octets of all records before.
-	Pos  uint64
-	Time time.Time // when the transaction ran, by the clock of this server
+	Pos uint64
+	// Before is the number of changes in all records before: it tells changes apart where Seq tells transactions apart.
+	Before uint64
+	Time   time.Time // when the transaction ran, by the clock of this server
 	// CSN is the highest CSN that this server had issued or seen then. It rises from record to record.
 	CSN     CSN
 	Meta    JournalMeta
@@ -63,4 +65,12 @@ type AttrDelta struct {
 	// Large marks the changes of values that live in keys of their own; Clear says that all of those had gone before Added.
 	Large, Clear   bool
 	Deleted, Added [][]byte
+}
+
+// JournalHead is what can be told of a record without reading the whole of it. All of it but Time rises from record to
+// record, or stays; Time goes back with the clock.
+type JournalHead struct {
+	Seq, Pos, Before uint64
+	Time             time.Time
+	CSN              CSN
 }

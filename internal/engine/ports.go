@@ -135,6 +135,11 @@ func (j journal) At(csn dit.CSN) (uint64, error) {
 	return seq, err
 }
 
+// Find implements op.Journal.
+func (j journal) Find(reached func(*dit.JournalHead) bool) (uint64, error) {
+	return j.JournalFind(reached)
+}
+
 // Grown implements op.Journal.
 func (j journal) Grown(after uint64) <-chan struct{} { return j.JournalGrown(after) }
 

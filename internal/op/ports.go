@@ -153,6 +153,9 @@ type Journal interface {
 	// At returns the sequence of the first record whose CSN is not below csn, one after the last where there is none. CSNs
 	// never fall from record to record. ErrTrimmed says that the record may be gone.
 	At(csn dit.CSN) (uint64, error)
+	// Find returns the sequence of the first record for which reached says true, one after the last where there is none. From
+	// a record on for which it says true it must say so for all that follow. Few records are looked at, none that is trimmed.
+	Find(reached func(*dit.JournalHead) bool) (uint64, error)
 	// Grown returns a channel that is closed when records are added after this sequence; closed already where there are some.
 	Grown(after uint64) <-chan struct{}
 	// Wait returns when there is a record after this sequence; its error is ctx.Err(), or that the store is closed.

@@ -325,6 +325,8 @@ func (c *checker) journal() error {
 				c.found(where, adviceImport, "records %d to %d are missing", last.Seq+1, rec.Seq-1)
 			} else if rec.Pos != end {
 				c.found(where, adviceImport, "it says that %d octets are before it, there are %d", rec.Pos, end)
+			} else if want := last.Before + uint64(len(last.Changes)); rec.Before != want {
+				c.found(where, adviceImport, "it says that %d changes are before it, there are %d", rec.Before, want)
 			}
 			if rec.CSN.Compare(last.CSN) < 0 {
 				c.found(where, adviceImport, "its CSN %s is below the one before, %s", rec.CSN, last.CSN)
@@ -337,7 +339,8 @@ func (c *checker) journal() error {
 	case err != nil:
 	case last == nil && c.mark.seq > 0:
 		c.found("journal", adviceImport, "it is empty, but has come to record %d", c.mark.seq)
-	case last != nil && (last.Seq != c.mark.seq || last.CSN != c.mark.csn || end != c.mark.pos):
+	case last != nil && (last.Seq != c.mark.seq || last.CSN != c.mark.csn || end != c.mark.pos ||
+		last.Before+uint64(len(last.Changes)) != c.mark.changes):
 		c.found("journal", adviceImport, "its newest record is %d, but has been %d", last.Seq, c.mark.seq)
 	}
 	return err

@@ -91,29 +91,22 @@ func (s *Store) JournalAt(csn dit.CSN) (uint64, error) {
 		return 0, err
 	}
 	first, last := s.first.Load(), v.Seq()
-	n := sort.Search(int(last+1-first), func(i int) bool {
-		if err != nil {
-			return true
-		}
-		var h recordHead
-		h, err = readHead(r, first+uint64(i))
-		return h.csn.Compare(csn) >= 0
-	})
+	found, err := findRecord(r, first, last+1, func(h *recordHead) bool { return h.CSN.Compare(csn) >= 0 })
 	if errors.Is(err, kv.ErrNotFound) {
 		return 0, ErrTrimmed // meanwhile
 	}
 	if err != nil {
 		return 0, err
 	}
-	if n > 0 || last < first {
-		return first + uint64(n), nil
+	if found > first || last < first {
+		return found, nil
 	}
 	// What is before the oldest record is known only where it is that of csn, or the first of all.
 	oldest, err := readHead(r, first)
 	if err != nil {
 		return 0, err
 	}
-	if oldest.csn != csn && first > 1 {
+	if oldest.CSN != csn && first > 1 {
 		return 0, ErrTrimmed
 	}
 	return first, nil
@@ -201,21 +194,48 @@ func (s *Store) keepFrom() (uint64, error) {
 	if a := s.o.Journal.MaxAge; a > 0 {
 		oldestMicros = s.o.Now().Add(-a).UnixMicro()
 	}
-	n := sort.Search(int(last-first), func(i int) bool {
+	return findRecord(r, first, last, func(h *recordHead) bool { return h.Pos >= oldestPos && h.CSN.Micros >= oldestMicros })
+}
+
+// JournalFind returns the sequence of the first durable record for which reached says true, one after the last where there
+// is none. From a record on for which it says true it must say so for all that follow. It looks at few records. What has been
+// trimmed is not looked at: the answer may be the oldest record that is left.
+func (s *Store) JournalFind(reached func(*dit.JournalHead) bool) (uint64, error) {
+	for {
+		v := s.View()
+		r, err := v.kvReader()
+		if err != nil {
+			v.Close()
+			return 0, err
+		}
+		first := s.first.Load()
+		seq, err := findRecord(r, first, max(first, v.Seq()+1), func(h *recordHead) bool { return reached(&h.JournalHead) })
+		v.Close()
+		if errors.Is(err, kv.ErrNotFound) && s.first.Load() > first {
+			continue // trimmed meanwhile
+		}
+		return seq, err
+	}
+}
+
+// findRecord returns the first sequence of from <= seq < to for which reached says true, or to.
+func findRecord(r kv.Reader, from, to uint64, reached func(*recordHead) bool) (uint64, error) {
+	var err error
+	n := sort.Search(int(to-from), func(i int) bool {
 		if err != nil {
 			return true
 		}
 		var h recordHead
-		h, err = readHead(r, first+uint64(i))
-		return h.pos >= oldestPos && h.csn.Micros >= oldestMicros
+		h, err = readHead(r, from+uint64(i))
+		return err != nil || reached(&h)
 	})
-	return first + uint64(n), err
+	return from + uint64(n), err
 }
 
-// recordHead is what retention looks at.
+// recordHead is a head with the position behind the record.
 type recordHead struct {
-	pos, end uint64
-	csn      dit.CSN
+	dit.JournalHead
+	end uint64
 }
 
 func readHead(r kv.Reader, seq uint64) (recordHead, error) {
@@ -226,9 +246,11 @@ func readHead(r kv.Reader, seq uint64) (recordHead, error) {
 	if len(b) < headLen {
 		return recordHead{}, corrupt("journal record %d has %d octets", seq, len(b))
 	}
-	pos := binary.BigEndian.Uint64(b[headPos:])
-	rest := recordReader{rest: b[headMicros:]}
-	h := recordHead{pos: pos, end: pos + uint64(len(b)), csn: rest.csn()}
+	rest := recordReader{rest: b[headSeq:]}
+	h := recordHead{}
+	h.Seq, h.Pos, h.Before = rest.fixed(), rest.fixed(), rest.fixed()
+	h.Time = time.UnixMicro(int64(rest.fixed())).UTC()
+	h.CSN, h.end = rest.csn(), h.Pos+uint64(len(b))
 	if rest.bad {
 		return recordHead{}, corrupt("journal record %d ends in its head", seq)
 	}
@@ -261,7 +283,7 @@ func (s *Store) installBase(in base) error {
 		high.csn = in.CSN
 	}
 	high.csn = high.csn.Next(now, s.o.SID)
-	record := appendHead(nil, RecordBase, epoch, high.seq, high.pos, now, high.csn)
+	record := appendHead(nil, RecordBase, epoch, dit.JournalHead{Seq: high.seq, Pos: high.pos, Before: high.changes, Time: now, CSN: high.csn})
 	record = binary.BigEndian.AppendUint64(record, uint64(in.Entries))
 	high.pos += uint64(len(record))
 	b := s.db.NewBatch()

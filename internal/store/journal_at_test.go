@@ -15,7 +15,7 @@ func TestJournalAt(t *testing.T) {
 	clock := newClock()
 	o := testOptions()
 	o.Now = clock.Now
-	o.Journal = Retention{MaxAge: 5 * time.Minute}
+	o.Journal = Retention{MaxAge: 24 * time.Hour} // the store trims by itself when it pleases: nothing is to go before the clock is moved
 	s := openStore(t, memkv.New(Merger()), o)
 	addAll(t, s, testSuffix)
 	var csns []dit.CSN
@@ -38,6 +38,7 @@ func TestJournalAt(t *testing.T) {
 		want(between, uint64(i+3))
 	}
 	want(dit.CSN{}, 1)
+	clock.step(24*time.Hour - 5*time.Minute)
 	if err := s.TrimJournal(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -70,4 +71,40 @@ func TestJournalGrown(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-end
+}
+
+// Changes are numbered without a gap over all records, and a number is found. That they go on after a restart is the checker's to say.
+func TestJournalFind(t *testing.T) {
+	s := memStore(t)
+	addAll(t, s, testSuffix)
+	update(t, s, func(tx *Tx) error {
+		_, err1 := addEntry(tx, ou(1)+","+testSuffix, unit)
+		_, err2 := addEntry(tx, ou(2)+","+testSuffix, unit)
+		return errors.Join(err1, err2)
+	})
+	addAll(t, s, ou(3)+","+testSuffix)
+	check := func(s *Store) {
+		t.Helper()
+		var next uint64
+		err := s.ReadJournal(0, func(r *Record) bool {
+			if r.Before != next {
+				t.Errorf("record %d has %d changes before it, want %d", r.Seq, r.Before, next)
+			}
+			for range r.Changes {
+				next++
+				at, err := s.JournalFind(func(h *dit.JournalHead) bool { return h.Before >= next })
+				if want := r.Seq + 1; next == r.Before+uint64(len(r.Changes)) && (err != nil || at != want) {
+					t.Errorf("%d changes are before record %d, %v; want %d", next, at, err, want)
+				}
+			}
+			return true
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		if next < 4 {
+			t.Errorf("%d changes", next)
+		}
+	}
+	check(s)
 }

@@ -21,5 +21,5 @@ func (s *Store) JournalOctets() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return newest.end - oldest.pos, nil
+	return newest.end - oldest.Pos, nil
 }

@@ -167,11 +167,13 @@ type highWater struct {
 	seq    uint64  // of the newest journal record
 	pos    uint64  // octets of all journal records ever written
 	csn    dit.CSN // highest CSN issued
+	// changes that all journal records ever written tell of
+	changes uint64
 
 	entries int64 // how many there are; this one also falls
 }
 
-const highWaterLen = 8 + 8 + 8 + 8 + 4 + 2 + 4 + 8
+const highWaterLen = 8 + 8 + 8 + 8 + 4 + 2 + 4 + 8 + 8
 
 func (h highWater) append(dst []byte) []byte {
 	dst = appendID(dst, h.nextID)
@@ -181,7 +183,8 @@ func (h highWater) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, h.csn.Count)
 	dst = binary.BigEndian.AppendUint16(dst, h.csn.SID)
 	dst = binary.BigEndian.AppendUint32(dst, h.csn.Mod)
-	return binary.BigEndian.AppendUint64(dst, uint64(h.entries))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.entries))
+	return binary.BigEndian.AppendUint64(dst, h.changes)
 }
 
 func parseHighWater(b []byte) (highWater, bool) {
@@ -196,6 +199,6 @@ func parseHighWater(b []byte) (highWater, bool) {
 		SID:    binary.BigEndian.Uint16(b[36:]),
 		Mod:    binary.BigEndian.Uint32(b[38:]),
 	}
-	h.entries = int64(u64(b[42:]))
+	h.entries, h.changes = int64(u64(b[42:])), u64(b[50:])
 	return h, h.nextID > 0 && h.entries >= 0
 }

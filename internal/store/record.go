@@ -37,18 +37,20 @@ const (
 	headEpoch  = 2
 	headSeq    = headEpoch + 16
 	headPos    = headSeq + 8
-	headTime   = headPos + 8
+	headBefore = headPos + 8
+	headTime   = headBefore + 8
 	headMicros = headTime + 8
 	headLen    = headMicros + 8
 )
 
-func appendHead(dst []byte, kind RecordKind, epoch uuid.UUID, seq, pos uint64, now time.Time, csn dit.CSN) []byte {
+func appendHead(dst []byte, kind RecordKind, epoch uuid.UUID, h dit.JournalHead) []byte {
 	dst = append(dst, recordVersion, byte(kind))
 	dst = append(dst, epoch[:]...)
-	dst = binary.BigEndian.AppendUint64(dst, seq)
-	dst = binary.BigEndian.AppendUint64(dst, pos)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(now.UnixMicro()))
-	return appendCSN(dst, csn)
+	dst = binary.BigEndian.AppendUint64(dst, h.Seq)
+	dst = binary.BigEndian.AppendUint64(dst, h.Pos)
+	dst = binary.BigEndian.AppendUint64(dst, h.Before)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.Time.UnixMicro()))
+	return appendCSN(dst, h.CSN)
 }
 
 func appendCSN(dst []byte, c dit.CSN) []byte {
@@ -67,14 +69,14 @@ func appendMeta(dst []byte, m Meta) []byte {
 }
 
 // appendRecord appends the record of the transaction.
-func (t *Tx) appendRecord(dst []byte, pos uint64, now time.Time) ([]byte, error) {
+func (t *Tx) appendRecord(dst []byte, pos, before uint64, now time.Time) ([]byte, error) {
 	csn := t.sq.high.csn
 	for _, c := range t.csns {
 		if c.Compare(csn) > 0 {
 			csn = c
 		}
 	}
-	dst = appendHead(dst, RecordTransaction, t.s.Epoch(), t.seq, pos, now, csn)
+	dst = appendHead(dst, RecordTransaction, t.s.Epoch(), dit.JournalHead{Seq: t.seq, Pos: pos, Before: before, Time: now, CSN: csn})
 	dst = appendMeta(dst, t.meta)
 	dst = binary.AppendUvarint(dst, uint64(len(t.changes)))
 	for i := range t.changes {
@@ -264,7 +266,7 @@ func DecodeRecord(b []byte) (*Record, error) {
 	}
 	rec := &Record{Kind: RecordKind(r.byte())}
 	copy(rec.Epoch[:], r.take(16))
-	rec.Seq, rec.Pos = r.fixed(), r.fixed()
+	rec.Seq, rec.Pos, rec.Before = r.fixed(), r.fixed(), r.fixed()
 	rec.Time = time.UnixMicro(int64(r.fixed())).UTC()
 	rec.CSN = r.csn()
 	switch rec.Kind {

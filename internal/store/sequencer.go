@@ -434,10 +434,11 @@ func (t *Tx) seal(high *highWater) error {
 		}
 	}
 	var err error
-	if t.record, err = t.appendRecord(t.record[:0], high.pos, t.time); err != nil {
+	if t.record, err = t.appendRecord(t.record[:0], high.pos, high.changes, t.time); err != nil {
 		return err
 	}
 	high.pos += uint64(len(t.record))
+	high.changes += uint64(len(t.changes))
 	t.key = journalKey(t.key[:0], t.seq)
 	if err := t.b.Set(t.key, t.record); err != nil {
 		return err
