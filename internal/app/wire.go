@@ -9,6 +9,7 @@ import (
 	"portolan/internal/engine"
 	"portolan/internal/extop"
 	"portolan/internal/op"
+	"portolan/internal/overlay/constraint"
 	"portolan/internal/overlay/lastbind"
 	"portolan/internal/overlay/memberof"
 	"portolan/internal/overlay/ppolicy"
@@ -25,6 +26,7 @@ var overlays = []overlay{
 	wired("memberof", memberof.Defaults, memberof.New),
 	wired("refint", refint.Defaults, refint.New),
 	wired("unique", unique.Defaults, unique.New),
+	wired("constraint", constraint.Defaults, constraint.New), // behind all that changes values
 	wired("ppolicy", ppolicy.Defaults, ppolicy.New),
 	wired("lastbind", lastbind.Defaults, lastbind.New), // behind all that may refuse a bind
 }
@@ -123,6 +125,11 @@ func wired[O any](name string, defaults func() O, make func(O) op.Overlay) overl
 		o := defaults()
 		if err := c.DecodeOverlay(name, &o); err != nil {
 			return op.Overlay{}, err
+		}
+		if v, ok := any(&o).(interface{ Validate() error }); ok {
+			if err := v.Validate(); err != nil {
+				return op.Overlay{}, config.ErrorAt(c.At("overlay."+name), err.Error(), "")
+			}
 		}
 		return make(o), nil
 	}}
