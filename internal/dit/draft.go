@@ -36,9 +36,12 @@ type DraftAttr struct {
 	Values [][]byte
 	// Large is set where the values live in keys of their own: Values is then empty, and changes are collected in Large.
 	Large *DraftLarge
-	// touched says that the attribute differs from the base, so that its values must be checked.
-	touched bool
-	keys    map[string]int // equality keys to positions in Values, once there are many
+	// touched says that the attribute differs from the base, so that its values must be checked. checked says that every one
+	// of them came by Add, which did that.
+	touched, checked bool
+	// own says that nobody else appends to Values, so that it may grow in place.
+	own  bool
+	keys map[string]int // equality keys to positions in Values, once there are many
 }
 
 // DraftLarge is the change of a large attribute in the making.
@@ -109,7 +112,7 @@ func (d *Draft) Clone() *Draft {
 	c.Attrs = slices.Clone(d.Attrs)
 	for i := range c.Attrs {
 		a := &c.Attrs[i]
-		a.Values, a.keys = slices.Clone(a.Values), nil
+		a.Values, a.keys, a.own = slices.Clone(a.Values), nil, false
 	}
 	return &c
 }
@@ -144,6 +147,7 @@ func (d *Draft) Set(t *schema.AttributeType, values ...[]byte) {
 	if a := d.Attr(schema.Description{Type: t}); a != nil {
 		a.clear()
 		a.Values = append(a.Values, values...)
+		a.checked = false
 		return
 	}
 	if len(values) > 0 {
@@ -163,6 +167,10 @@ func (d *Draft) Add(s *schema.Schema, desc schema.Description, values [][]byte, 
 		a = &d.Attrs[len(d.Attrs)-1]
 	}
 	a.touched = true
+	a.checked = a.checked || a.count() == 0
+	if n := len(a.Values) + len(values); a.Large == nil && (!a.own || n > cap(a.Values)) {
+		a.Values, a.own = append(make([][]byte, 0, n), a.Values...), true
+	}
 	var scratch []byte
 	for i, v := range values {
 		if err := s.CheckValue(desc.Type, v); err != nil {
@@ -287,7 +295,7 @@ func (a *DraftAttr) count() int {
 }
 
 func (a *DraftAttr) clear() {
-	a.Values, a.keys, a.touched = nil, nil, true
+	a.Values, a.keys, a.touched, a.checked, a.own = nil, nil, true, false, false
 	if l := a.Large; l != nil {
 		l.cleared, l.del, l.add, l.order = true, nil, nil, nil
 	}
@@ -306,7 +314,7 @@ func (a *DraftAttr) has(s *schema.Schema, key []byte) (bool, error) {
 
 func (a *DraftAttr) find(s *schema.Schema, key []byte) (indexed bool, at int) {
 	if a.keys == nil && len(a.Values) >= manyValues {
-		a.keys = make(map[string]int, 2*len(a.Values))
+		a.keys = make(map[string]int, max(2*len(a.Values), cap(a.Values)))
 		for i, v := range a.Values {
 			k, err := equalityKey(s, a.Desc.Type, nil, v)
 			if err != nil {
@@ -348,7 +356,10 @@ func (a *DraftAttr) put(key, value []byte) {
 	if a.keys != nil {
 		a.keys[string(key)] = len(a.Values)
 	}
-	a.Values = append(a.Values[:len(a.Values):len(a.Values)], value)
+	if !a.own {
+		a.Values, a.own = append(make([][]byte, 0, max(4, 2*len(a.Values))), a.Values...), true
+	}
+	a.Values = append(a.Values, value)
 }
 
 func (a *DraftAttr) remove(s *schema.Schema, key []byte) (bool, error) {
@@ -374,7 +385,7 @@ func (a *DraftAttr) remove(s *schema.Schema, key []byte) (bool, error) {
 		return false, nil
 	}
 	rest := make([][]byte, 0, len(a.Values)-1)
-	a.Values = append(append(rest, a.Values[:at]...), a.Values[at+1:]...)
+	a.Values, a.own = append(append(rest, a.Values[:at]...), a.Values[at+1:]...), false
 	if indexed {
 		delete(a.keys, string(key))
 		for k, i := range a.keys {

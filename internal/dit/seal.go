@@ -166,7 +166,7 @@ func (d *Draft) addSuperclasses(s *schema.Schema) {
 		for _, super := range have[i].Superclasses() {
 			if !slices.Contains(have, super) {
 				have = append(have, super)
-				a.Values = append(a.Values[:len(a.Values):len(a.Values)], []byte(super.Name()))
+				a.Values, a.own = append(a.Values[:len(a.Values):len(a.Values)], []byte(super.Name())), false
 				a.keys = nil
 			}
 		}
@@ -205,14 +205,15 @@ func (d *Draft) check(s *schema.Schema, o SealOptions) error {
 		if a.Desc.Type == nil {
 			return ldap.Errorf(ldap.UndefinedAttributeType, "%s: attribute type undefined", a.Desc)
 		}
-		if !a.touched {
+		secret := a.Desc.Type.Secret && o.CheckSecret != nil
+		if !a.touched || a.checked && !secret {
 			continue
 		}
 		for n, v := range a.Values {
 			if err := s.CheckValue(a.Desc.Type, v); err != nil {
 				return valueError(a.Desc, n, err)
 			}
-			if a.Desc.Type.Secret && o.CheckSecret != nil {
+			if secret {
 				if err := o.CheckSecret(a.Desc.Type, v); err != nil {
 					return err
 				}
@@ -259,19 +260,19 @@ func (a *DraftAttr) settle(s *schema.Schema, threshold int) (*LargeDelta, error)
 			return nil, nil
 		}
 		l := &DraftLarge{cleared: true, has: func([]byte) (bool, error) { return false, nil }, add: make(map[string][]byte, len(a.Values))}
-		delta := &LargeDelta{Desc: a.Desc, Clear: true, Add: make([]LargeValue, 0, len(a.Values))}
+		keys, err := a.allKeys(s)
+		if err != nil {
+			return nil, err
+		}
+		delta := &LargeDelta{Desc: a.Desc, Clear: true, Add: make([]LargeValue, len(a.Values))}
 		for i, v := range a.Values {
-			key, err := equalityKey(s, t, nil, v)
-			if err != nil {
-				return nil, valueError(a.Desc, i, err)
-			}
-			if _, twice := l.add[string(key)]; twice {
+			if _, twice := l.add[keys[i]]; twice {
 				return nil, ldap.Errorf(ldap.AttributeOrValueExists, "%s: value #%d is there twice", a.Desc, i)
 			}
-			l.add[string(key)] = v
-			l.order = append(l.order, string(key))
-			delta.Add = append(delta.Add, LargeValue{Key: key, Value: v})
+			l.add[keys[i]] = v
+			delta.Add[i] = LargeValue{Key: []byte(keys[i]), Value: v}
 		}
+		l.order = keys
 		a.Large, a.Values, a.keys = l, nil, nil
 		return delta, nil
 	}
@@ -290,6 +291,25 @@ func (a *DraftAttr) settle(s *schema.Schema, threshold int) (*LargeDelta, error)
 		}
 	}
 	return delta, nil
+}
+
+// allKeys returns the equality keys of all values, by their positions.
+func (a *DraftAttr) allKeys(s *schema.Schema) ([]string, error) {
+	keys := make([]string, len(a.Values))
+	if a.checked && len(a.keys) == len(a.Values) {
+		for key, i := range a.keys {
+			keys[i] = key
+		}
+		return keys, nil
+	}
+	for i, v := range a.Values {
+		key, err := equalityKey(s, a.Desc.Type, nil, v)
+		if err != nil {
+			return nil, valueError(a.Desc, i, err)
+		}
+		keys[i] = string(key)
+	}
+	return keys, nil
 }
 
 func attrSize(a *DraftAttr) int {

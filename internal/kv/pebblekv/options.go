@@ -17,7 +17,8 @@ type Options struct {
 	// ReadOnly opens a store that must exist and changes nothing in its directory, not even the journal.
 	ReadOnly bool
 	// CacheBytes is the block cache, MemtableBytes one memtable, of which up to three exist at a time. Both are on the Go
-	// heap. Zero means 16 MiB; MemtableBytes has a floor of 64 KiB and a ceiling of 1 GiB.
+	// heap; what memtables do not take of the room of two is the cache's as well. Zero means 16 and 8 MiB; MemtableBytes has
+	// a floor of 64 KiB and a ceiling of 1 GiB.
 	CacheBytes, MemtableBytes int64
 	// FS is the file system; nil is the disk.
 	FS vfs.FS
@@ -35,7 +36,7 @@ type Options struct {
 
 const (
 	defaultCache    = 16 << 20
-	defaultMemtable = 16 << 20
+	defaultMemtable = 8 << 20
 	minMemtable     = 64 << 10
 	maxMemtable     = 1 << 30
 )
@@ -53,6 +54,7 @@ func engineOptions(o Options, fs vfs.FS, t *trouble) *pebble.Options {
 	if o.MemtableBytes <= 0 {
 		o.MemtableBytes = defaultMemtable
 	}
+	memtable := min(max(o.MemtableBytes, minMemtable), maxMemtable)
 	e := &pebble.Options{
 		FS:                 fs,
 		ReadOnly:           o.ReadOnly,
@@ -61,8 +63,11 @@ func engineOptions(o Options, fs vfs.FS, t *trouble) *pebble.Options {
 		Logger:             t,
 		EventListener:      t.listener(),
 
-		CacheSize:    o.CacheBytes,
-		MemTableSize: uint64(min(max(o.MemtableBytes, minMemtable), maxMemtable)),
+		// The engine takes the memory of memtables out of the cache: without room for them in it the cache of a store that
+		// is being written would be empty, and every read would decompress the index of its table. So there is room for the
+		// one that is written and the one that is flushed.
+		CacheSize:    o.CacheBytes + 2*memtable,
+		MemTableSize: uint64(memtable),
 		// One memtable being written, one being flushed and one in reserve: with two, a burst of writes waits for the
 		// flush.
 		MemTableStopWritesThreshold: 3,

@@ -1,0 +1,49 @@
+package pebblekv_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"portolan/internal/kv/kvtest"
+	"portolan/internal/kv/pebblekv"
+)
+
+// TestCacheBesideMemtables: the engine takes memtables out of its cache, and there must be something left for blocks while
+// the largest memtable is being written.
+func TestCacheBesideMemtables(t *testing.T) {
+	const size = 1 << 20
+	db, err := pebblekv.Open("db", pebblekv.Options{
+		Merger: kvtest.Merger{}, FS: vfs.NewMem(), CacheBytes: size, MemtableBytes: size, OnFatal: func(err error) { t.Error(err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	key := func(n int) []byte { return fmt.Appendf(nil, "key %08d", n) }
+	value := make([]byte, 1000)
+	n := 0
+	for ; db.Metrics()["flushes_total"] < 4; n++ {
+		b := db.NewBatch()
+		if err := b.Set(key(n), value); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Apply(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func() (misses int64) {
+		before := db.Metrics()["cache_misses_total"]
+		for i := range 10 {
+			if _, err := db.Get(nil, key(i*10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return db.Metrics()["cache_misses_total"] - before
+	}
+	read()
+	if again := read(); again > 0 {
+		t.Errorf("of what was just read %d blocks were not in the cache; it holds %d octets", again, db.Metrics()["cache_bytes"])
+	}
+}
