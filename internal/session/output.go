@@ -203,6 +203,7 @@ func (o *output) write(nc net.Conn, b []byte, at time.Duration) error {
 		if err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				o.stats.writeTimeouts.Add(1)
+				discard(nc)
 			}
 			return err
 		}
@@ -211,6 +212,17 @@ func (o *output) write(nc net.Conn, b []byte, at time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// discard makes the end of a connection throw away what the client has not taken: without that the kernel would go on for
+// minutes to offer it what is in its buffers.
+func discard(nc net.Conn) {
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	if c, ok := nc.(interface{ SetLinger(sec int) error }); ok {
+		_ = c.SetLinger(0) // a connection that is gone needs none
+	}
 }
 
 // expect says that an operation begins which is likely to send several messages.
