@@ -38,6 +38,10 @@ type Verbs interface {
 	ExplainAccess(ctx context.Context, q AccessQuestion) (*AccessAnswer, error)
 	// AuditState returns what is known of the audit log beside its files; a running server seals the log first.
 	AuditState(ctx context.Context) (*AuditState, error)
+	// Guarded lists what the guard counts.
+	Guarded(ctx context.Context) (*Guarded, error)
+	// ClearGuard makes the guard forget.
+	ClearGuard(ctx context.Context, c GuardClear) (*GuardCleared, error)
 	// Running reports whether a running server answers.
 	Running() bool
 	Close() error
@@ -217,6 +221,22 @@ func (f *offline) AuditState(ctx context.Context) (*AuditState, error) {
 		return nil, err
 	}
 	return a.AuditState(ctx)
+}
+
+func (f *offline) Guarded(ctx context.Context) (*Guarded, error) {
+	a, err := f.open(false)
+	if err != nil {
+		return nil, err
+	}
+	return a.Guarded(ctx)
+}
+
+func (f *offline) ClearGuard(ctx context.Context, c GuardClear) (*GuardCleared, error) {
+	a, err := f.open(true)
+	if err != nil {
+		return nil, err
+	}
+	return a.ClearGuard(ctx, c)
 }
 
 var (

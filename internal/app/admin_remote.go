@@ -31,6 +31,8 @@ const (
 	numberPassword
 	numberExplain
 	numberAudit
+	numberGuarded
+	numberClearGuard
 )
 
 // AdministerOptions say how to reach the verbs.
@@ -187,6 +189,10 @@ func (a *Admin) controlVerbs() []op.Extended {
 		served(numberExplain, "acl explain", func(ctx context.Context, args AccessQuestion, _ *output) (*AccessAnswer, error) {
 			return a.ExplainAccess(ctx, args)
 		}),
+		served(numberGuarded, "guard list", func(ctx context.Context, _ done, _ *output) (*Guarded, error) { return a.Guarded(ctx) }),
+		served(numberClearGuard, "guard clear", func(ctx context.Context, args GuardClear, _ *output) (*GuardCleared, error) {
+			return a.ClearGuard(ctx, args)
+		}),
 		served(numberAudit, "audit anchor", func(ctx context.Context, _ done, _ *output) (*AuditState, error) { return a.AuditState(ctx) }),
 	}
 }
@@ -302,4 +308,12 @@ func (r *remote) AuditState(ctx context.Context) (*AuditState, error) {
 
 func (r *remote) ExplainAccess(ctx context.Context, q AccessQuestion) (*AccessAnswer, error) {
 	return ask[*AccessAnswer](ctx, r, numberExplain, q, output{})
+}
+
+func (r *remote) Guarded(ctx context.Context) (*Guarded, error) {
+	return ask[*Guarded](ctx, r, numberGuarded, done{}, output{})
+}
+
+func (r *remote) ClearGuard(ctx context.Context, c GuardClear) (*GuardCleared, error) {
+	return ask[*GuardCleared](ctx, r, numberClearGuard, c, output{})
 }

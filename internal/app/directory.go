@@ -19,6 +19,7 @@ import (
 	"portolan/internal/credential"
 	"portolan/internal/dit"
 	"portolan/internal/engine"
+	"portolan/internal/guard"
 	"portolan/internal/kv"
 	"portolan/internal/kv/pebblekv"
 	"portolan/internal/op"
@@ -35,6 +36,7 @@ type Directory struct {
 	Log      *slog.Logger
 	schema   *schema.Schema // of files; see Schema
 	hashing  *credential.Pool
+	guard    *guard.Guard
 	overlays []op.Overlay
 	stop     func() // ends what overlays do in the background
 
@@ -196,7 +198,11 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	if err != nil {
 		return err
 	}
+	if err := d.makeGuard(o); err != nil {
+		return err
+	}
 	lists := engine.Options{
+		Guard: d.guard,
 		Store: d.Store, Overlays: d.overlays, Suffixes: d.Config.Directory.AllSuffixes(),
 		Hashing: d.hashing, Verified: verified, Now: o.Now, Wait: o.Wait, Rand: rand.Reader, Log: o.Log,
 		MayWrite: o.MayWrite, ReplaceSchema: d.replaceSchema,
@@ -314,6 +320,7 @@ func (d *Directory) Reload(c *config.Config) error {
 		return err
 	}
 	d.Engine.Set(s)
+	d.guard.Set(guardPolicy(c))
 	return nil
 }
 

@@ -92,6 +92,7 @@ func (s *Server) open(c *config.Config) error {
 			return errors.Join(err, s.closeTrail("the server could not start"), d.Close())
 		}
 	}
+	s.guard.OnEvent(s.guarded)
 	s.wireControl()
 	if err := s.startListening(c); err != nil {
 		return errors.Join(err, s.closeTrail("the server could not start"), d.Close())

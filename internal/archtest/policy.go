@@ -29,6 +29,7 @@ internal/control/*   < ber ldap internal/schema internal/dit internal/access int
 internal/extop       < ber ldap internal/schema internal/dit internal/access internal/credential internal/op
 internal/sasl        < ldap internal/dit internal/op internal/credential
 internal/audit       < ldap internal/op
+internal/guard       < ldap internal/dit internal/op
 internal/session     < ber ldap internal/op
 internal/listen      < internal/op internal/session   # op: it fills in op.Conn
 internal/config      <

@@ -24,6 +24,7 @@ type Config struct {
 	Access    []AccessRule `toml:"access"`
 	Limits    Limits       `toml:"limits"`
 	Password  Password     `toml:"password"`
+	Guard     Guard        `toml:"guard"`
 	Schema    Schema       `toml:"schema"`
 	Store     Store        `toml:"store"`
 	Journal   Journal      `toml:"journal"`

@@ -68,13 +68,21 @@ func (e *Engine) Authenticate(ctx context.Context, req *op.Request, norm string,
 	return outcome.Identity, nil
 }
 
+// authenticate asks the guard before anything is looked up: no snapshot is held while an attempt waits for its turn, and what
+// is compared then is what is stored then.
 func (e *Engine) authenticate(ctx context.Context, req *op.Request, norm, method string, b *op.BindOutcome) error {
+	if b.Name = (dit.Name{Norm: norm}); norm == e.Settings().Admin.Norm {
+		b.Name = e.Settings().Admin
+	}
+	return e.guarded(ctx, req, b, func() error { return e.authenticateUnguarded(ctx, req, norm, method, b) })
+}
+
+func (e *Engine) authenticateUnguarded(ctx context.Context, req *op.Request, norm, method string, b *op.BindOutcome) error {
 	set := e.Settings()
 	view := e.o.Store.View()
 	defer view.Close()
 	b.Reader = view
 	if norm == set.Admin.Norm {
-		b.Name = set.Admin
 		b.Identity = &op.Identity{Name: set.Admin, Admin: true, Method: method}
 		if set.AdminStored != nil {
 			b.Stored = [][]byte{set.AdminStored}
@@ -84,7 +92,6 @@ func (e *Engine) authenticate(ctx context.Context, req *op.Request, norm, method
 		if err != nil {
 			return err
 		}
-		b.Name = dit.Name{Norm: norm}
 		if entry != nil && !entry.Alias && !entry.Referral {
 			if b.Name, err = view.Name(entry); err != nil {
 				return err
@@ -95,7 +102,7 @@ func (e *Engine) authenticate(ctx context.Context, req *op.Request, norm, method
 		}
 	}
 	own := len(b.Stored)
-	hashed, err := e.prove(ctx, req, set, b)
+	hashed, err := e.proveUnguarded(ctx, req, set, b)
 	if err != nil {
 		return err
 	}

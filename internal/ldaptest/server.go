@@ -111,8 +111,12 @@ func Start(t testing.TB, o Options) *Server {
 	return s
 }
 
-// configuration is that of every test server, and what a test adds.
+// configuration is that of every test server, and what a test adds. The guard is off unless a test says something of it: tests
+// are full of wrong passwords.
 func configuration(more string) (*config.Config, error) {
+	if !strings.Contains(more, "[guard]") {
+		more += "\n[guard]\nenabled = false\n"
+	}
 	return config.Parse("test.toml", []byte("data_dir = \"unused\"\n[directory]\nsuffix = \""+Suffix+"\"\nadmin_dn = \""+AdminDN+"\"\n"+
 		"[password.argon2]\nmemory = \"8MiB\"\ntime = 1\n"+more))
 }

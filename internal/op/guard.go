@@ -10,8 +10,8 @@ import (
 // a compare of a password, the old password in a change. The engine calls it by name, before all overlays. It is safe for
 // concurrent use.
 type Guard interface {
-	// Attempt is asked before anything is compared; b says whose credentials they are (Name; Entry where there is one), what
-	// for, and the password, nil where a mechanism does not show it. It may wait, and detaches the request before. An error
+	// Attempt is asked before anything is compared; b says whose credentials they are (the canonical Name, whether there is such
+	// an entry or not), what for, and the password, nil where a mechanism does not show it. It may wait, and detaches the request before. An error
 	// means that nothing is compared and no overlay asked; the client is told it after b.Delay. It may append to b.Finally.
 	Attempt(ctx context.Context, req *Request, b *BindOutcome) error
 	// Settle is called once after every Attempt that returned nil. err is what the client would be told: nil where the

@@ -57,6 +57,12 @@ func checks() []check {
 		{id: "password-policy", keys: policyKeys(), find: passwordPolicy},
 		{id: "lockout-disclosed", keys: keys("overlay.ppolicy.disclose_lockout"), find: lockoutDisclosed},
 
+		setting("guard-off", "guard.enabled", Fail,
+			func(c *config.Config) string { return when(!c.Guard.Enabled, "the guard is off") },
+			"passwords can be guessed as fast as the server computes; a password that is tried on every account locks none of them"),
+		{id: "guard-relays", keys: keys("guard.relays"), find: guardRelays},
+		{id: "guard-far", keys: guardKeys(), find: guardFar},
+
 		{id: "limit-off", keys: offKeys(), find: limitsOff},
 		{id: "limit-off-for", keys: keys("limits.for.who", "limits.for.size_limit", "limits.for.time_limit", "limits.for.max_examined", "limits.for.idle_timeout"), find: limitsOffFor},
 		{id: "limit-far", keys: farKeys(), find: limitsFar},
@@ -113,6 +119,8 @@ func harmless() map[string]string {
 		"limits.for.max_outstanding":  "has a floor of 1 and no off; clients wait for each other on one connection only",
 		"password.workers":            "speed",
 		"password.argon2.parallelism": "at least 1, which is the default",
+		"guard.max_delay":             "an attempt that waits is not checked before its turn",
+		"guard.max_delayed":           "as guard.max_delay; what waits is a connection, and these are bounded",
 		"schema.rfc2307":              "one class or another",
 		"store.entry_cache":           "speed",
 		"store.cache_bytes":           "speed",

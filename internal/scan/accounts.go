@@ -239,6 +239,21 @@ func slowed(first, last time.Duration) bool {
 	return last > 4*first && last-first > 100*time.Millisecond
 }
 
+// logIn uses the login before any wrong password is sent: a server that holds back who guesses may not take it afterwards,
+// unless it knows it. What users see is asked later.
+func (s *scanner) logIn(ctx context.Context) {
+	if s.o.BindDN == "" || !s.trusted {
+		return
+	}
+	c, err := s.verified(ctx)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	// Whatever the answer is: asUser reports it.
+	s.ask(ctx, c, &ldap.BindRequest{Version: 3, Name: []byte(s.o.BindDN), Password: s.o.BindPassword}, nil)
+}
+
 // asUser asks with a login what users see.
 func (s *scanner) asUser(ctx context.Context) {
 	if s.o.BindDN == "" {

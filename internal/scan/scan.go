@@ -107,6 +107,7 @@ func probes() []probe {
 		{"transport", (*scanner).offered},
 		{"transport", (*scanner).injection},
 		{"transport", (*scanner).handshakes},
+		{"login", (*scanner).logIn},
 		{"login", (*scanner).clearTextBind},
 		{"login", (*scanner).unauthenticatedBind},
 		{"login", (*scanner).anonymousBind},

@@ -1,0 +1,127 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"portolan/internal/audit"
+	"portolan/internal/config"
+	"portolan/internal/guard"
+)
+
+// makeGuard makes the guard of a directory.
+func (d *Directory) makeGuard(o OpenOptions) (err error) {
+	wait := o.Wait
+	if wait == nil {
+		wait = waitFor
+	}
+	d.guard, err = guard.New(guard.Options{State: d.Store.State(), Now: o.Now, Wait: wait, Rand: rand.Reader, Log: d.Log})
+	if err != nil {
+		return err
+	}
+	d.guard.Set(guardPolicy(d.Config))
+	return nil
+}
+
+// waitFor returns after a time, or when ctx ends.
+func waitFor(ctx context.Context, t time.Duration) error {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+func guardPolicy(c *config.Config) guard.Policy {
+	g := &c.Guard
+	return guard.Policy{
+		Enabled: g.Enabled, Relays: g.Relays,
+		AccountFailures: g.AccountFailures, SourceFailures: g.SourceFailures, NetworkFailures: g.NetworkFailures, PasswordAccounts: g.PasswordAccounts,
+		MaxDelay: g.MaxDelay, MaxDelayed: g.MaxDelayed,
+	}
+}
+
+// guarded tells the log and the audit log of an event of the guard.
+func (s *Server) guarded(e guard.Event) {
+	s.Log.Warn("too many wrong passwords: further attempts wait", "by", e.Axis.String(), "of", e.Subject, "client", e.Conn.Remote.String())
+	if s.trail != nil {
+		s.trail.Alarm("guard", e.Conn, audit.Field{Name: "action", Text: e.What}, audit.Field{Name: "by", Text: e.Axis.String()},
+			audit.Field{Name: "of", Text: e.Subject})
+	}
+}
+
+// Guarded is what the guard counts.
+type Guarded struct {
+	// Enabled is what the configuration says.
+	Enabled bool `json:"enabled"`
+	// Stats are of a running server.
+	Stats *guard.Stats `json:"stats,omitempty"`
+	Rows  []guard.Row  `json:"rows"`
+}
+
+// Guarded implements Verbs.
+func (a *Admin) Guarded(context.Context) (*Guarded, error) {
+	out := &Guarded{Enabled: a.d.Config.Guard.Enabled, Rows: a.d.guard.List()}
+	if a.Running() {
+		s := a.d.guard.Stats()
+		out.Stats = &s
+	}
+	return out, nil
+}
+
+// GuardClear says what the guard is to forget.
+type GuardClear struct {
+	All bool `json:"all,omitempty"`
+	// Account is a DN, Source an address or a network.
+	Account string `json:"account,omitempty"`
+	Source  string `json:"source,omitempty"`
+}
+
+// about names what a clear is about, for the audit log.
+func (c GuardClear) about() string { return c.Account }
+
+// GuardCleared is how many counters were forgotten.
+type GuardCleared struct {
+	Counters int `json:"counters"`
+}
+
+// ClearGuard implements Verbs.
+func (a *Admin) ClearGuard(_ context.Context, c GuardClear) (*GuardCleared, error) {
+	what := guard.Clear{All: c.All}
+	if c.Account != "" {
+		norm, err := a.d.Schema().NormalizeDN(nil, []byte(c.Account))
+		if err != nil {
+			return nil, fmt.Errorf("%q is no name of an account: %w", c.Account, err)
+		}
+		what.Account = string(norm)
+	}
+	if c.Source != "" {
+		var err error
+		if what.Source, err = networkOf(c.Source); err != nil {
+			return nil, err
+		}
+	}
+	if !what.All && what.Account == "" && !what.Source.IsValid() {
+		return nil, fmt.Errorf("say what is to be forgotten: an account, a source, or all")
+	}
+	return &GuardCleared{Counters: a.d.guard.Clear(what)}, nil
+}
+
+// networkOf reads an address or a network.
+func networkOf(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		a = a.Unmap().WithZone("")
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, fmt.Errorf("%q is neither an address nor a network such as 192.0.2.0/24", s)
+	}
+	return p.Masked(), nil
+}

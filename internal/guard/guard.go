@@ -1,0 +1,342 @@
+// Package guard holds back who guesses passwords. Wrong ones are counted for the account, for the source (address, network)
+// and for the password; where too many have come together the next attempts wait, longer each time, and those for which there
+// is no room are answered busy. Nothing is compared meanwhile, so that the number of guesses is bounded however many
+// connections make them.
+//
+// Nobody is shut out by strangers: a source from which an account was logged in to lately has a count of its own for that
+// account, and the password that was right there last is checked at once whatever else happens. The same wrong password again
+// from the same source counts once. A name counts whether there is such an entry or not.
+package guard
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"portolan/internal/op"
+	"portolan/ldap"
+)
+
+// Policy is what may change while the server runs. It is not changed once it was given to Set.
+type Policy struct {
+	Enabled bool
+	// Relays are exempt from what is counted by source and network.
+	Relays []netip.Prefix
+	// So many wrong passwords are free: see package config.
+	AccountFailures, SourceFailures, NetworkFailures, PasswordAccounts int
+	// MaxDelay is the longest wait, MaxDelayed how many may wait.
+	MaxDelay   time.Duration
+	MaxDelayed int
+
+	budgets [axes]budget
+}
+
+// Event is something that somebody may want to know.
+type Event struct {
+	// What is "slowed": from now on attempts wait.
+	What    string
+	Axis    Axis
+	Subject string // an account's canonical name, an address or a network; empty for a password
+	Conn    *op.Conn
+}
+
+// Options are what a Guard is made of.
+type Options struct {
+	// State keeps what survives a restart.
+	State op.State
+	Now   func() time.Time
+	Rand  io.Reader
+	Log   *slog.Logger
+	// Wait returns after a time, or when ctx ends with its error.
+	Wait func(ctx context.Context, d time.Duration) error
+}
+
+// Guard implements op.Guard.
+type Guard struct {
+	o      Options
+	policy atomic.Pointer[Policy]
+	event  atomic.Pointer[func(Event)]
+	key    [16]byte // of what is kept in the store
+	secret [16]byte // of what is not
+
+	familiar *familiars
+
+	mu       sync.Mutex
+	tables   [axes]*table
+	mistakes *mistakes
+	places   map[spot]*place
+	waiting  waiting
+	stats    Stats
+	broken   bool // keeping counters has failed, and that was said
+}
+
+// Stats counts attempts since the start.
+type Stats struct {
+	// Checked is how many were let through to be checked, without those that are trusted; Failed how many of them were wrong;
+	// Repeated how many were wrong before; Delayed how many had to wait; Refused how many were answered busy, unchecked.
+	Checked  uint64 `json:"checked"`
+	Failed   uint64 `json:"failed"`
+	Repeated uint64 `json:"repeated"`
+	Delayed  uint64 `json:"delayed"`
+	Refused  uint64 `json:"refused"`
+	// Waiting is how many wait now.
+	Waiting int `json:"waiting"`
+}
+
+// Sets of the tables; see ways. A counter takes 64 octets and its name.
+const (
+	accountSets  = 2048
+	sourceSets   = 2048
+	networkSets  = 1024
+	passwordSets = 1024
+	familiarSets = 1024
+	repeatSets   = 256
+	mistakeSets  = 2048
+)
+
+// New returns a guard with what State remembers. It lets everything pass until Set is called.
+func New(o Options) (*Guard, error) {
+	g := &Guard{o: o, familiar: newFamiliars(), mistakes: newMistakes(mistakeSets), places: make(map[spot]*place)}
+	g.tables = [axes]*table{
+		ByAccount: newTable(accountSets), BySource: newTable(sourceSets), ByNetwork: newTable(networkSets),
+		ByPassword: newTable(passwordSets), ByFamiliar: newTable(familiarSets), byRepeat: newTable(repeatSets),
+	}
+	g.waiting.by = make(map[uint64]int)
+	g.policy.Store(&Policy{})
+	if _, err := io.ReadFull(o.Rand, g.secret[:]); err != nil {
+		return nil, fmt.Errorf("key of the guard: %w", err)
+	}
+	if err := g.load(); err != nil {
+		return nil, fmt.Errorf("what the guard has counted cannot be read: %w", err)
+	}
+	return g, nil
+}
+
+// Set replaces the policy. Counters stay.
+func (g *Guard) Set(p Policy) {
+	p.budgets = budgets(&p)
+	g.policy.Store(&p)
+}
+
+// OnEvent has f told of events. It must not block.
+func (g *Guard) OnEvent(f func(Event)) { g.event.Store(&f) }
+
+// Stats returns the counts of this moment.
+func (g *Guard) Stats() Stats {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.stats
+	s.Waiting = g.waiting.all
+	return s
+}
+
+// attempt is a check under way.
+type attempt struct {
+	client           *client
+	policy           *Policy
+	account          uint64
+	print            uint32
+	familiar, repeat bool
+	spots            [axes]spot
+	n                int
+}
+
+// trust marks, in BindOutcome.Guarded, an attempt with the password that was right last; stale, that this is long ago.
+type trust struct{ stale bool }
+
+var (
+	trustFresh = &trust{}
+	trustStale = &trust{stale: true}
+)
+
+// Reasons for refusals, for the operator.
+var reasons = [axes]op.Reason{
+	ByAccount:  "too many wrong passwords for the account",
+	BySource:   "too many wrong passwords from the address",
+	ByNetwork:  "too many wrong passwords from the network",
+	ByPassword: "the same wrong password for too many accounts",
+	ByFamiliar: "too many wrong passwords for the account from the address",
+	byRepeat:   "the same wrong password too often",
+}
+
+// errBusy is the answer, the same for all reasons.
+func errBusy(why op.Reason) error {
+	return ldap.Errorf(ldap.Busy, "too many failed logins: try again later").Because(why)
+}
+
+// Attempt implements op.Guard.
+func (g *Guard) Attempt(ctx context.Context, req *op.Request, b *op.BindOutcome) error {
+	p := g.policy.Load()
+	if !p.Enabled || b.Name.Norm == "" {
+		return nil
+	}
+	c := g.clientOf(req.Conn, p)
+	account, print := g.mac(domainAccount, b.Name.Norm), g.fingerprint(b.Password)
+	familiar, trusted, stale := g.familiar.known(account, c.source, print, g.now())
+	b.Honest = familiar
+	if trusted {
+		if b.Guarded = trustFresh; stale {
+			b.Guarded = trustStale
+		}
+		return nil
+	}
+	a := &attempt{client: c, policy: p, account: account, print: print, familiar: familiar}
+	if err := g.enter(ctx, req, a); err != nil {
+		return err
+	}
+	b.Repeated = a.repeat
+	b.Guarded = a
+	return nil
+}
+
+func (g *Guard) now() int64 { return g.o.Now().UnixMilli() }
+
+// mistakeKey is that of a wrong password; 0 where the password is not shown.
+func (a *attempt) mistakeKey() uint64 {
+	if a.print == 0 {
+		return 0
+	}
+	return mix(mix(a.account, a.client.source), uint64(a.print))
+}
+
+// claim makes the list of counters that must have room for the attempt. g.mu is held.
+func (g *Guard) claim(a *attempt, now int64) {
+	add := func(axis Axis, key uint64) {
+		a.spots[a.n] = spot{axis, key}
+		a.n++
+	}
+	a.n, a.repeat = 0, false
+	if key := a.mistakeKey(); key != 0 && g.mistakes.has(key, now) {
+		a.repeat = true
+		add(byRepeat, key)
+		return
+	}
+	if a.familiar {
+		add(ByFamiliar, mix(a.account, a.client.source))
+	} else {
+		add(ByAccount, a.account)
+		if !a.client.relay {
+			add(BySource, a.client.source)
+			if a.client.network != 0 {
+				add(ByNetwork, a.client.network)
+			}
+		}
+	}
+	if a.print != 0 {
+		add(ByPassword, mix(uint64(a.print), 0))
+	}
+}
+
+// Settle implements op.Guard.
+func (g *Guard) Settle(req *op.Request, b *op.BindOutcome, err error) {
+	switch a := b.Guarded.(type) {
+	case *trust:
+		if err == nil && !a.stale {
+			return
+		}
+		g.settleTrusted(req, b, a, err)
+	case *attempt:
+		g.settle(req, b, a, err)
+	}
+}
+
+// settleTrusted is for the password that was right last: it is still, or is not any more.
+func (g *Guard) settleTrusted(req *op.Request, b *op.BindOutcome, t *trust, err error) {
+	p := g.policy.Load()
+	a := &attempt{
+		client: g.clientOf(req.Conn, p), policy: p, account: g.mac(domainAccount, b.Name.Norm), print: g.fingerprint(b.Password), familiar: true,
+	}
+	if ldap.CodeOf(err) == ldap.InvalidCredentials {
+		g.familiar.forget(a.account, a.client.source)
+	}
+	g.settle(req, b, a, err)
+}
+
+func (g *Guard) settle(req *op.Request, b *op.BindOutcome, a *attempt, err error) {
+	now := g.now()
+	var told []Event
+	g.mu.Lock()
+	for _, s := range a.spots[:a.n] {
+		g.leave(s)
+	}
+	switch {
+	case err == nil:
+		if key := a.mistakeKey(); key != 0 {
+			g.mistakes.drop(key)
+		}
+		g.succeeded(a, now)
+	case ldap.CodeOf(err) == ldap.InvalidCredentials:
+		told = g.failed(req, b, a, now)
+	}
+	g.mu.Unlock()
+	if f := g.event.Load(); f != nil {
+		for _, e := range told {
+			(*f)(e)
+		}
+	}
+}
+
+// succeeded notes a right password: the source is familiar, and trusted a little more by all. g.mu is held.
+func (g *Guard) succeeded(a *attempt, now int64) {
+	counts, changed := g.familiar.put(a.account, a.client.source, a.print, now)
+	if changed {
+		g.keepPairs(a.account)
+	}
+	if !counts || a.client.relay {
+		return
+	}
+	p := a.policy
+	c := g.tables[BySource].make(a.client.source, &p.budgets[BySource], now, a.client.sourceName())
+	c.credit++
+	g.keep(BySource, c.key)
+	if a.client.network != 0 {
+		c := g.tables[ByNetwork].make(a.client.network, &p.budgets[ByNetwork], now, networkName(a.client.address))
+		c.credit++
+		g.keep(ByNetwork, c.key)
+	}
+}
+
+// fromWord stands between account and source in the name of a counter of both.
+const fromWord = " from "
+
+// failed counts a wrong password. g.mu is held.
+func (g *Guard) failed(req *op.Request, b *op.BindOutcome, a *attempt, now int64) (told []Event) {
+	g.stats.Failed++
+	key := a.mistakeKey()
+	repeat := a.repeat || key != 0 && g.mistakes.has(key, now)
+	if key != 0 {
+		g.mistakes.add(key, now)
+	}
+	count := func(axis Axis, key uint64, name string) {
+		c := g.tables[axis].make(key, &a.policy.budgets[axis], now, name)
+		if c.fail(&a.policy.budgets[axis], now) && axis != byRepeat {
+			told = append(told, Event{What: "slowed", Axis: axis, Subject: name, Conn: req.Conn})
+		}
+		g.keep(axis, key)
+	}
+	if repeat {
+		g.stats.Repeated++
+		count(byRepeat, key, "")
+		return told
+	}
+	if a.familiar {
+		count(ByFamiliar, mix(a.account, a.client.source), b.Name.Norm+fromWord+a.client.sourceName())
+	} else {
+		count(ByAccount, a.account, b.Name.Norm)
+	}
+	if !a.client.relay {
+		count(BySource, a.client.source, a.client.sourceName())
+		if a.client.network != 0 {
+			count(ByNetwork, a.client.network, networkName(a.client.address))
+		}
+	}
+	if a.print != 0 {
+		count(ByPassword, mix(uint64(a.print), 0), "")
+	}
+	return told
+}
