@@ -15,6 +15,7 @@ import (
 	"portolan/internal/overlay/ppolicy"
 	"portolan/internal/overlay/refint"
 	"portolan/internal/overlay/unique"
+	"portolan/internal/overlay/valsort"
 	"portolan/internal/sasl"
 )
 
@@ -28,6 +29,7 @@ var overlays = []overlay{
 	wired("unique", unique.Defaults, unique.New),
 	wired("constraint", constraint.Defaults, constraint.New), // behind all that changes values
 	wired("ppolicy", ppolicy.Defaults, ppolicy.New),
+	wired("valsort", valsort.Defaults, valsort.New),
 	wired("lastbind", lastbind.Defaults, lastbind.New), // behind all that may refuse a bind
 }
 
@@ -57,6 +59,7 @@ func controls(c *config.Config, p *op.Ports) []op.Control {
 		control.Sort(l.MaxSorted, p), // before those that cut the sorted result up
 		control.VLV(l.MaxCursors, p),
 		control.Paged(l.MaxCursors, p),
+		control.ValSort(),
 		control.MatchedValues(), // before those that must not bring discarded values back
 		control.Deref(p),
 		control.EffectiveRights(p),

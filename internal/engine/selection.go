@@ -25,6 +25,8 @@ type selection struct {
 	slots []int // selected slots in order
 	// plain says that the selected slots are exactly the user attributes: one copy of wire octets.
 	plain bool
+	// arranged says that values of a selected slot are put in order on their way out.
+	arranged bool
 }
 
 // compile makes the selection of a list.
@@ -106,11 +108,12 @@ func (sel *selection) use(shape *dit.Shape) {
 	if sel.shape == shape {
 		return
 	}
-	sel.shape, sel.slots, sel.plain = shape, sel.slots[:0], true
+	sel.shape, sel.slots, sel.plain, sel.arranged = shape, sel.slots[:0], true, false
 	for i, d := range shape.Slots {
 		in := sel.user && i < shape.Users || sel.operational && i >= shape.Users || sel.named(d)
 		if in {
 			sel.slots = append(sel.slots, i)
+			sel.arranged = sel.arranged || sel.views.arranged[d.Type] != nil
 		}
 		if in != (i < shape.Users) {
 			sel.plain = false

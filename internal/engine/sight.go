@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"slices"
 
 	"portolan/ber"
@@ -376,6 +377,9 @@ func (s *sight) appendSlot(buf []byte, entry *dit.Entry, slot int, typesOnly boo
 	}
 	wanted := s.req.Search.Values
 	_, large := entry.Large(slot)
+	if arrange := s.views.arranged[d.Type]; arrange != nil {
+		return s.appendArranged(buf, entry, slot, arrange)
+	}
 	if !large && wanted == nil {
 		return append(buf, entry.Wire(slot, slot+1)...), nil
 	}
@@ -393,6 +397,36 @@ func (s *sight) appendSlot(buf []byte, entry *dit.Entry, slot int, typesOnly boo
 		return buf[:start], err
 	}
 	// RFC 3876 section 2: an attribute of which no value is wanted is there, with an empty set of values.
+	return ber.End(ber.End(buf, set), seq), nil
+}
+
+// appendArranged appends a stored attribute whose values are put in order.
+func (s *sight) appendArranged(buf []byte, entry *dit.Entry, slot int, arrange *op.Arrange) ([]byte, error) {
+	d := entry.Shape().Slots[slot]
+	wanted := s.req.Search.Values
+	_, large := entry.Large(slot)
+	var values [][]byte
+	err := op.EachValue(s.r, entry, slot, func(value []byte) bool {
+		if wanted == nil || wanted(s.r, entry, d, value) {
+			if large {
+				value = bytes.Clone(value) // it is of the reader, until the next one
+			}
+			values = append(values, value)
+		}
+		return true
+	})
+	if err != nil {
+		return buf, err
+	}
+	if values, err = arrange.Values(s.req, s.r, entry, d, values); err != nil {
+		return buf, err
+	}
+	buf, seq := ber.Begin(buf, ber.Sequence)
+	buf = ber.AppendString(buf, ber.OctetString, d.String())
+	buf, set := ber.Begin(buf, ber.Set)
+	for _, value := range values {
+		buf = ber.AppendBytes(buf, ber.OctetString, value)
+	}
 	return ber.End(ber.End(buf, set), seq), nil
 }
 

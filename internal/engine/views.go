@@ -11,10 +11,12 @@ import (
 type viewSet struct {
 	e      *Engine
 	byName []namedView
+	orders []*op.Arrange
 	// Of the schema that was looked at last; a search takes a compiled table with it.
 	operational []*schema.AttributeType
 	byType      map[*schema.AttributeType]*op.View
 	beneath     map[*schema.AttributeType][]*schema.AttributeType // a type: the virtual ones that are it or inherit from it
+	arranged    map[*schema.AttributeType]*op.Arrange
 	generation  uint64
 }
 
@@ -34,6 +36,9 @@ func newViewSet(e *Engine, overlays []op.Overlay) *viewSet {
 	for i := range overlays {
 		if overlays[i].View != nil {
 			views = append(views, overlays[i].View)
+		}
+		if overlays[i].Arrange != nil {
+			v.orders = append(v.orders, overlays[i].Arrange)
 		}
 	}
 	for _, view := range views {
@@ -56,7 +61,7 @@ func (e *Engine) views(s *schema.Schema) *viewSet {
 
 // compile returns the table for a schema.
 func (v *viewSet) compile(s *schema.Schema) *viewSet {
-	out := &viewSet{e: v.e, byName: v.byName, byType: make(map[*schema.AttributeType]*op.View),
+	out := &viewSet{e: v.e, byName: v.byName, orders: v.orders, byType: make(map[*schema.AttributeType]*op.View),
 		beneath: make(map[*schema.AttributeType][]*schema.AttributeType), generation: s.Generation()}
 	for _, n := range v.byName {
 		t := s.AttributeTypeString(n.name)
@@ -71,6 +76,16 @@ func (v *viewSet) compile(s *schema.Schema) *viewSet {
 		out.byType[t] = n.view
 		if t.Operational() {
 			out.operational = append(out.operational, t)
+		}
+	}
+	for _, a := range v.orders {
+		for _, name := range a.Attributes {
+			if t := s.AttributeTypeString(name); t != nil && out.arranged[t] == nil {
+				if out.arranged == nil {
+					out.arranged = make(map[*schema.AttributeType]*op.Arrange)
+				}
+				out.arranged[t] = a
+			}
 		}
 	}
 	return out

@@ -42,18 +42,22 @@ var codecs = map[string]codec{
 	"authzidresult": {"2.16.840.1.113730.3.4.15", nil, showText, false},
 	"matchedvalues": {oid: "1.2.826.0.1.3344810.2.3", encode: encodeItems},
 	"tracking":      {oid: "1.3.6.1.4.1.21008.108.63.1", encode: encodeTracking},
-	"deref":         {"1.3.6.1.4.1.4203.666.5.16", encodeDeref, showDeref, false},
-	"rights":        {oid: "1.3.6.1.4.1.42.2.27.9.5.2", encode: encodeText},
-	"txn":           {oid: "1.3.6.1.1.21.2", encode: encodeText},
-	"psearch":       {oid: "2.16.840.1.113730.3.4.3", encode: encodePersistent},
-	"change":        {"2.16.840.1.113730.3.4.7", nil, showChange, false},
-	"sync":          {oid: "1.3.6.1.4.1.4203.1.9.1.1", encode: encodeSync},
-	"syncstate":     {"1.3.6.1.4.1.4203.1.9.1.2", nil, showSyncState, false},
-	"syncdone":      {"1.3.6.1.4.1.4203.1.9.1.3", nil, showSyncDone, false},
-	"ppolicy":       {"1.3.6.1.4.1.42.2.27.8.5.1", nil, worded(policyWords), true},
-	"usability":     {"1.3.6.1.4.1.42.2.27.9.5.8", nil, worded(usableWords), true},
-	"expired":       {"2.16.840.1.113730.3.4.4", nil, showText, false},
-	"expiring":      {"2.16.840.1.113730.3.4.5", nil, showText, false},
+	"valsort": {oid: "1.3.6.1.4.1.4203.666.5.14", encode: func(value string) ([]byte, error) {
+		b, err := encodeBool(value)
+		return ber.AppendBytes(nil, ber.Sequence, b), err
+	}},
+	"deref":     {"1.3.6.1.4.1.4203.666.5.16", encodeDeref, showDeref, false},
+	"rights":    {oid: "1.3.6.1.4.1.42.2.27.9.5.2", encode: encodeText},
+	"txn":       {oid: "1.3.6.1.1.21.2", encode: encodeText},
+	"psearch":   {oid: "2.16.840.1.113730.3.4.3", encode: encodePersistent},
+	"change":    {"2.16.840.1.113730.3.4.7", nil, showChange, false},
+	"sync":      {oid: "1.3.6.1.4.1.4203.1.9.1.1", encode: encodeSync},
+	"syncstate": {"1.3.6.1.4.1.4203.1.9.1.2", nil, showSyncState, false},
+	"syncdone":  {"1.3.6.1.4.1.4203.1.9.1.3", nil, showSyncDone, false},
+	"ppolicy":   {"1.3.6.1.4.1.42.2.27.8.5.1", nil, worded(policyWords), true},
+	"usability": {"1.3.6.1.4.1.42.2.27.9.5.8", nil, worded(usableWords), true},
+	"expired":   {"2.16.840.1.113730.3.4.4", nil, showText, false},
+	"expiring":  {"2.16.840.1.113730.3.4.5", nil, showText, false},
 }
 
 // control reads a control: "!" for critical, an OID or a name, and behind a colon the value, in the notation of octets or in

@@ -212,7 +212,10 @@ func (d *dialogue) entry(e *expected, entries *[]ldap.Message) []string {
 	}
 	m := (*entries)[at]
 	*entries = slices.Delete(*entries, at, at+1)
-	more := len(e.words) > 2 && e.words[2].is("...")
+	more, inOrder := false, false
+	for _, w := range e.words[2:] {
+		more, inOrder = more || w.is("..."), inOrder || w.is("inorder")
+	}
 	have := map[string][][]byte{}
 	var diffs []string
 	for _, a := range m.Op.(*ldap.SearchResultEntry).Attributes {
@@ -246,7 +249,7 @@ func (d *dialogue) entry(e *expected, entries *[]ldap.Message) []string {
 			diffs = append(diffs, fmt.Sprintf("line %d: %s has no %s", want[attr][0].line, name, attr))
 			continue
 		}
-		diffs = append(diffs, d.values(name, attr, want[attr], values)...)
+		diffs = append(diffs, d.values(name, attr, want[attr], values, inOrder)...)
 	}
 	if !more {
 		for attr := range have {
@@ -256,8 +259,8 @@ func (d *dialogue) entry(e *expected, entries *[]ldap.Message) []string {
 	return append(diffs, d.controls(controls, m.Controls)...)
 }
 
-// values compares the values of one attribute as sets.
-func (d *dialogue) values(name, attr string, want []expectLine, have [][]byte) []string {
+// values compares the values of one attribute as sets, or where the entry is marked "inorder" in their order.
+func (d *dialogue) values(name, attr string, want []expectLine, have [][]byte, inOrder bool) []string {
 	var diffs []string
 	have = slices.Clone(have)
 	for _, line := range want {
@@ -277,6 +280,9 @@ func (d *dialogue) values(name, attr string, want []expectLine, have [][]byte) [
 		if at < 0 {
 			diffs = append(diffs, fmt.Sprintf("line %d: %s: %s has no value %s", line.line, name, attr, text))
 			continue
+		}
+		if inOrder && at > 0 {
+			diffs = append(diffs, fmt.Sprintf("line %d: %s: %s %s comes %d values too late", line.line, name, attr, text, at))
 		}
 		have = slices.Delete(have, at, at+1)
 	}

@@ -31,6 +31,8 @@ type Overlay struct {
 	Derive func(tx Tx, req *Request, c dit.Change) error
 	// View gives virtual attributes.
 	View *View
+	// Arrange puts values in order on their way to a client.
+	Arrange *Arrange
 	// Attempt sees a bind before its credentials are checked, and may say what else they can be (a second factor behind the
 	// password, other credentials of the entry). It is called for names of nobody too: Entry is nil then.
 	Attempt func(ctx context.Context, req *Request, b *BindOutcome) error
@@ -57,6 +59,15 @@ type View struct {
 	// and after the access rules have let it pass; what the attribute is computed from is the view's to change (with SetState).
 	// taken is false for a change that is to be made to stored values as any other.
 	Write func(tx Tx, req *Request, e *dit.Entry, attr *schema.AttributeType, kind ldap.ModOp, values [][]byte) (taken bool, err error)
+}
+
+// Arrange is how values of stored attributes are shown. What is stored, and what filters and replicas see, stays as it is.
+type Arrange struct {
+	// Attributes are the names of the types; their subtypes are not meant.
+	Attributes []string
+	// Values returns the values of an attribute of e as they are to be sent. It may change the slice, not the octets, which
+	// alias the entry. It is asked after access control, and after matched values have chosen.
+	Values func(req *Request, r Reader, e *dit.Entry, d schema.Description, values [][]byte) ([][]byte, error)
 }
 
 // Visible says whether the reader of the operation may read an attribute of an entry. A nil Visible says yes to all.

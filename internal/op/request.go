@@ -204,6 +204,8 @@ type SearchPlan struct {
 	// MoreAttributes append attributes to a SearchResultEntry, as PartialAttributes, behind those that were selected. They
 	// answer for what they show: access rules are theirs to ask.
 	MoreAttributes []func(ctx context.Context, r Reader, e *dit.Entry, name dit.Name, dst []byte) ([]byte, error)
+	// Weights keeps the weights of values that are sorted by weight (valsort).
+	Weights bool
 	// ManageDsaIT treats referral objects as ordinary entries (RFC 3296); Subentries makes subentries visible (RFC 3672).
 	ManageDsaIT bool
 	Subentries  *bool // nil: control absent; else its visibility value

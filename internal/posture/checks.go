@@ -150,6 +150,11 @@ func harmless() map[string]string {
 		"overlay.constraint.rule.scope":      "as overlay.constraint.rule.name",
 		"overlay.constraint.rule.filter":     "as overlay.constraint.rule.name",
 
+		"overlay.valsort.rule.attributes": "an order of values that may be read",
+		"overlay.valsort.rule.base":       "as overlay.valsort.rule.attributes",
+		"overlay.valsort.rule.order":      "as overlay.valsort.rule.attributes",
+		"overlay.valsort.rule.weighted":   "as overlay.valsort.rule.attributes",
+
 		"overlay.lastbind.precision":                    "how well last logins are remembered",
 		"overlay.ppolicy.default":                       "names an entry; what it asks is content",
 		"overlay.ppolicy.rule.policy":                   "as overlay.ppolicy.default",

@@ -55,6 +55,7 @@ func samples() map[string]sample {
 		"1.2.840.113556.1.4.473":     {"sort", sequence(sequence(octetString("cn"))), true},
 		"2.16.840.1.113730.3.4.9":    {"vlv", sequence(number(0), number(5), ber.AppendBytes(nil, 0xa0, slices.Concat(number(1), number(0)))), true},
 		"1.2.840.113556.1.4.319":     {"paged", sequence(number(2), octetString("")), true},
+		"1.3.6.1.4.1.4203.666.5.14":  {"valsort", sequence(ber.AppendBool(nil, ber.Boolean, true)), true},
 		"1.2.826.0.1.3344810.2.3":    {"matchedvalues", sequence(ber.AppendString(nil, 0x87, "cn")), true},
 		"1.3.6.1.4.1.4203.666.5.16":  {"deref", sequence(sequence(octetString("member"), sequence(octetString("cn")))), true},
 		"1.3.6.1.4.1.42.2.27.9.5.2":  {"rights", nil, false},
@@ -84,6 +85,7 @@ var together = map[[2]string]ldap.ResultCode{
 	{"deref", "sync"}:         ldap.ProtocolError,
 	{"rights", "sync"}:        ldap.ProtocolError,
 	{"sync", "usability"}:     ldap.ProtocolError,
+	{"sync", "valsort"}:       ldap.ProtocolError,
 }
 
 // weight orders outcomes: of two controls that decide otherwise the heavier outcome is that of both. A control that is not for
