@@ -9,6 +9,7 @@ import (
 	"portolan/internal/engine"
 	"portolan/internal/extop"
 	"portolan/internal/op"
+	"portolan/internal/overlay/autonumber"
 	"portolan/internal/overlay/constraint"
 	"portolan/internal/overlay/lastbind"
 	"portolan/internal/overlay/memberof"
@@ -24,6 +25,7 @@ import (
 
 // overlays run in this order inside the transaction. All of them are always there; what one does is its table's to say.
 var overlays = []overlay{
+	wired("autonumber", autonumber.Defaults, autonumber.New), // before those that judge values
 	wired("memberof", memberof.Defaults, memberof.New),
 	wired("refint", refint.Defaults, refint.New),
 	wired("unique", unique.Defaults, unique.New),

@@ -104,6 +104,10 @@ func perform(t *testing.T, s *ldaptest.Server, words []string) []string {
 		add := &ldap.AddRequest{Entry: []byte(words[1]), Attributes: []ldap.Attribute{{Type: []byte("objectClass"), Values: [][]byte{[]byte(words[2])}}}}
 		for _, pair := range words[3:] {
 			name, value, _ := strings.Cut(pair, "=")
+			if name == "objectClass" { // a further one
+				add.Attributes[0].Values = append(add.Attributes[0].Values, []byte(value))
+				continue
+			}
 			add.Attributes = append(add.Attributes, ldap.Attribute{Type: []byte(name), Values: [][]byte{[]byte(value)}})
 		}
 		m = add

@@ -155,6 +155,15 @@ func harmless() map[string]string {
 		"overlay.valsort.rule.order":      "as overlay.valsort.rule.attributes",
 		"overlay.valsort.rule.weighted":   "as overlay.valsort.rule.attributes",
 
+		"overlay.autonumber.range.attribute":   "no range is the default; numbers that are given are nobody's",
+		"overlay.autonumber.range.base":        "as overlay.autonumber.range.attribute",
+		"overlay.autonumber.range.filter":      "as overlay.autonumber.range.attribute",
+		"overlay.autonumber.range.first":       "as overlay.autonumber.range.attribute",
+		"overlay.autonumber.range.last":        "as overlay.autonumber.range.attribute",
+		"overlay.autonumber.range.within":      "as overlay.autonumber.range.attribute",
+		"overlay.autonumber.range.placeholder": "as overlay.autonumber.range.attribute",
+		"overlay.autonumber.range.reuse":       "off is the default; on, files of an account that is gone are the next one's, as with useradd",
+
 		"overlay.lastbind.precision":                    "how well last logins are remembered",
 		"overlay.ppolicy.default":                       "names an entry; what it asks is content",
 		"overlay.ppolicy.rule.policy":                   "as overlay.ppolicy.default",
