@@ -79,7 +79,7 @@ func check(rules []rule, file, pkg, imported string, isTest bool) string {
 		return ""
 	}
 	if isTest {
-		if slices.Contains(TestOnly, imported) {
+		if slices.Contains(TestOnly, imported) || slices.Contains(Whole, imported) {
 			return ""
 		}
 		if to := find(rules, imported); to != nil && to.order <= r.order {
