@@ -35,6 +35,9 @@ const (
 	numberClearGuard
 )
 
+// numberShapes stands apart from the others.
+const numberShapes = 30
+
 // AdministerOptions say how to reach the verbs.
 type AdministerOptions struct {
 	// Log takes what a store that has to be opened says; nil drops it.
@@ -193,6 +196,9 @@ func (a *Admin) controlVerbs() []op.Extended {
 		served(numberClearGuard, "guard clear", func(ctx context.Context, args GuardClear, _ *output) (*GuardCleared, error) {
 			return a.ClearGuard(ctx, args)
 		}),
+		served(numberShapes, "guard shapes", func(ctx context.Context, args ShapesQuery, _ *output) (*ShapesAnswer, error) {
+			return a.FilterShapes(ctx, args)
+		}),
 		served(numberAudit, "audit anchor", func(ctx context.Context, _ done, _ *output) (*AuditState, error) { return a.AuditState(ctx) }),
 	}
 }
@@ -300,6 +306,10 @@ func (r *remote) Export(ctx context.Context, o ExportOptions, w io.Writer, progr
 
 func (r *remote) SetPassword(ctx context.Context, change PasswordChange) (*PasswordSet, error) {
 	return ask[*PasswordSet](ctx, r, numberPassword, change, output{})
+}
+
+func (r *remote) FilterShapes(ctx context.Context, q ShapesQuery) (*ShapesAnswer, error) {
+	return ask[*ShapesAnswer](ctx, r, numberShapes, q, output{})
 }
 
 func (r *remote) AuditState(ctx context.Context) (*AuditState, error) {

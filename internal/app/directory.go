@@ -20,6 +20,7 @@ import (
 	"portolan/internal/dit"
 	"portolan/internal/engine"
 	"portolan/internal/guard"
+	"portolan/internal/guard/shapes"
 	"portolan/internal/kv"
 	"portolan/internal/kv/pebblekv"
 	"portolan/internal/op"
@@ -37,6 +38,7 @@ type Directory struct {
 	schema   *schema.Schema // of files; see Schema
 	hashing  *credential.Pool
 	guard    *guard.Guard
+	shapes   *shapes.Firewall
 	overlays []op.Overlay
 	stop     func() // ends what overlays do in the background
 
@@ -201,8 +203,11 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	if err := d.makeGuard(o); err != nil {
 		return err
 	}
+	if d.shapes, err = shapes.New(shapes.Options{Default: shapes.Observe, State: d.Store.State(), Schema: d.Schema, Log: o.Log}); err != nil {
+		return err
+	}
 	lists := engine.Options{
-		Guard: d.guard,
+		Guard: d.guard, Filters: d.shapes,
 		Store: d.Store, Overlays: d.overlays, Suffixes: d.Config.Directory.AllSuffixes(),
 		Hashing: d.hashing, Verified: verified, Now: o.Now, Wait: o.Wait, Rand: rand.Reader, Log: o.Log,
 		MayWrite: o.MayWrite, ReplaceSchema: d.replaceSchema,
@@ -235,8 +240,16 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	if o.ReadOnly {
 		return nil
 	}
-	d.stop, err = d.Engine.Open(ports)
-	return err
+	stop, err := d.Engine.Open(ports)
+	if err != nil {
+		return err
+	}
+	counted := d.shapes.Run()
+	d.stop = func() {
+		stop()
+		counted()
+	}
+	return nil
 }
 
 // settings makes what can be changed while the server runs.

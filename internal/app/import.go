@@ -21,6 +21,7 @@ import (
 	"portolan/internal/config"
 	"portolan/internal/credential"
 	"portolan/internal/dit"
+	"portolan/internal/guard/shapes"
 	"portolan/internal/op"
 	"portolan/internal/schema"
 	"portolan/internal/store"
@@ -120,6 +121,19 @@ func (d *Directory) importReplacing(ctx context.Context, o ImportOptions) (*Impo
 	return sum, errors.Join(err, os.RemoveAll(beside.DataDir))
 }
 
+// carryState copies small durable keys from one directory to another.
+func carryState(ctx context.Context, from, to *Directory, prefix string) error {
+	var wrong error
+	err := from.Store.State().Each([]byte(prefix), func(key, value []byte) bool {
+		wrong = to.Store.State().Set(key, value)
+		return wrong == nil
+	})
+	if err = errors.Join(err, wrong); err != nil {
+		return err
+	}
+	return to.Store.State().Flush(ctx)
+}
+
 // loadBeside loads into a new store that takes over from another: its schema is that of the old one with its live
 // definitions, its CSNs go on above.
 func loadBeside(ctx context.Context, c *config.Config, from *Directory, o ImportOptions) (*ImportSummary, error) {
@@ -133,6 +147,10 @@ func loadBeside(ctx context.Context, c *config.Config, from *Directory, o Import
 	var sum *ImportSummary
 	if err == nil {
 		sum, err = d.load(ctx, o, from.Store.LastCSN())
+	}
+	if err == nil {
+		// Decisions about applications are not content: they stand, whatever is imported.
+		err = carryState(ctx, from, d, shapes.StatePrefix)
 	}
 	return sum, errors.Join(err, d.Close())
 }

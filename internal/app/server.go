@@ -17,6 +17,7 @@ import (
 
 	"portolan/internal/audit"
 	"portolan/internal/config"
+	"portolan/internal/guard/shapes"
 	"portolan/internal/listen"
 	"portolan/internal/op"
 	"portolan/internal/privilege"
@@ -86,6 +87,11 @@ func (s *Server) open(c *config.Config) error {
 	d.onSchema(d.Schema())
 	if err := s.openTrail(c); err != nil {
 		return errors.Join(err, d.Close())
+	}
+	if s.trail != nil {
+		s.shapes.OnAlarm(func(req *op.Request, a shapes.Alarm) {
+			s.trail.FilterShape(req, a.Mode.String(), a.Use.String(), a.Shape, a.ID)
+		})
 	}
 	if s.o.AdminPassword != nil {
 		if err := d.SetAdminPassword(s.o.AdminPassword); err != nil {

@@ -30,6 +30,7 @@ internal/extop       < ber ldap internal/schema internal/dit internal/access int
 internal/sasl        < ldap internal/dit internal/op internal/credential
 internal/audit       < ldap internal/op
 internal/guard       < ldap internal/dit internal/op
+internal/guard/*     < ldap internal/schema internal/op      # schema: shapes of filters are the same by whatever name an attribute is called
 internal/session     < ber ldap internal/op
 internal/listen      < internal/op internal/session   # op: it fills in op.Conn
 internal/config      <
@@ -38,7 +39,7 @@ internal/privilege   <
 internal/scan        < ldap internal/client internal/certificate
 internal/posture     < ldap internal/schema internal/access internal/credential internal/certificate internal/config internal/overlay/* # overlays: it looks at their tables
 internal/app         < *
-internal/cli         < internal/app internal/bench internal/posture internal/audit internal/scan internal/client internal/config internal/access internal/store internal/dit internal/schema internal/credential ldap ldif
+internal/cli         < internal/app internal/guard/* internal/bench internal/posture internal/audit internal/scan internal/client internal/config internal/access internal/store internal/dit internal/schema internal/credential ldap ldif
 cmd/portolan         < internal/cli
 internal/ldaptest    < *
 internal/archtest    <

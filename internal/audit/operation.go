@@ -11,12 +11,13 @@ import (
 
 // Events of operations.
 const (
-	eventBind     = "bind"     // a bind, good or bad
-	eventWrite    = "write"    // an operation that changes entries, or was to
-	eventRefused  = "refused"  // an operation that needs TLS, or an identity that it may not have
-	eventProxy    = "proxy"    // an operation under another identity
-	eventAdmin    = "admin"    // an administrative operation on the control socket
-	eventStartTLS = "starttls" // a StartTLS
+	eventBind     = "bind"         // a bind, good or bad
+	eventWrite    = "write"        // an operation that changes entries, or was to
+	eventRefused  = "refused"      // an operation that needs TLS, or an identity that it may not have
+	eventProxy    = "proxy"        // an operation under another identity
+	eventAdmin    = "admin"        // an administrative operation on the control socket
+	eventStartTLS = "starttls"     // a StartTLS
+	eventShape    = "filter-shape" // a filter that is built as none that its sender is known for
 )
 
 // Middleware writes the lines of operations. It is the outermost of all: what it says is what the client is told.
@@ -347,6 +348,35 @@ func (t *Trail) marked(b []byte, n int, attr func(i int) []byte) []byte {
 		return b
 	}
 	return list(b, "marks", len(marks), func(b []byte, i int) []byte { return quote(b, marks[i]) })
+}
+
+// FilterShape adds the line of a filter whose shape its sender is not known for: mode says whether it was let through ("warn")
+// or refused ("enforce"), use what the filter was there for.
+func (t *Trail) FilterShape(req *op.Request, mode, use, shape, id string) {
+	now := t.o.Now()
+	code := ldap.Success
+	if mode == "enforce" {
+		code = ldap.UnwillingToPerform
+	}
+	var base []byte
+	operation := "search"
+	if m, ok := req.Op.(*ldap.SearchRequest); ok {
+		base = m.Base
+	} else {
+		operation = operationName(req.Op, nil)
+	}
+	r := repeat{event: eventShape, op: operation, from: source(req.Conn), via: req.Conn.Listener, code: code}
+	t.add(func() bool { return t.refuse(r, now) }, func(b []byte) []byte {
+		b = who(common(b, now, eventShape, operation, req), req.Identity)
+		if base != nil {
+			b = str(b, "dn", t.o.Secret.showStrictly(base))
+		}
+		b = str(b, "mode", mode)
+		b = str(b, "use", use)
+		b = str(b, "shape", shape)
+		b = str(b, "id", id)
+		return num(b, "result", uint64(code))
+	})
 }
 
 // StartTLS adds the line of a StartTLS request.

@@ -16,7 +16,7 @@ func newGuard(p *program) *cobra.Command {
 		Short: "See and clear what holds back attackers",
 		Args:  cobra.NoArgs,
 	}
-	c.AddCommand(newGuardList(p), newGuardClear(p))
+	c.AddCommand(newGuardList(p), newGuardClear(p), newGuardShapes(p), newGuardLearn(p), newGuardEnforce(p))
 	return c
 }
 

@@ -20,6 +20,7 @@ func Assertion(p *op.Ports) op.Control {
 		OID: AssertionOID, Name: "assertion", Source: "RFC 4528",
 		Applies: on(ldap.TagSearchRequest, ldap.TagCompareRequest, ldap.TagAddRequest, ldap.TagDelRequest, ldap.TagModifyRequest, ldap.TagModifyDNRequest),
 		Parse:   parseAssertion,
+		Filter:  func(value any) (op.FilterUse, *ldap.Filter) { return op.AssertionFilter, value.(*ldap.Filter) },
 		Around: func(ctx context.Context, req *op.Request, value any, next func(context.Context) error) error {
 			filter := value.(*ldap.Filter)
 			req.Search.Before = append(req.Search.Before, func(see op.Sight) error { return holds(see, filter) })

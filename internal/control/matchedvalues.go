@@ -20,6 +20,7 @@ func MatchedValues() op.Control {
 		OID: MatchedValuesOID, Name: "matchedValues", Source: "RFC 3876",
 		Applies: on(ldap.TagSearchRequest),
 		Parse:   parseMatchedValues,
+		Filter:  func(value any) (op.FilterUse, *ldap.Filter) { return op.ValuesFilter, value.(*ldap.Filter) },
 		Around: func(ctx context.Context, req *op.Request, value any, next func(context.Context) error) error {
 			items := value.(*ldap.Filter)
 			var compiled dit.Filter

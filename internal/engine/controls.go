@@ -39,6 +39,12 @@ func (e *Engine) withControls(ctx context.Context, req *op.Request, perform func
 		if err != nil {
 			return err
 		}
+		if known.Filter != nil && e.o.Filters != nil {
+			use, filter := known.Filter(value)
+			if err := e.o.Filters.Filter(req, use, filter); err != nil {
+				return err
+			}
+		}
 		list = append(list, attached{control: known, value: value})
 	}
 	slices.SortStableFunc(list, func(a, b attached) int { return a.order - b.order })

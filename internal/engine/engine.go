@@ -38,6 +38,8 @@ type Options struct {
 	Copy bool
 	// Guard, where set, is asked before credentials are checked.
 	Guard op.Guard
+	// Filters, where set, is shown the filters of clients.
+	Filters op.FilterGuard
 	// MayWrite, where set, is asked before every write of a client; its error refuses the write.
 	MayWrite func() error
 	// ReplaceSchema puts a schema with other live definitions in force: it recompiles what depends on the schema, then
@@ -189,11 +191,24 @@ func (e *Engine) serve(ctx context.Context, req *op.Request, w op.Writer, set *S
 	if err := set.bounds(req); err != nil {
 		return err
 	}
+	if err := e.shown(req); err != nil {
+		return err
+	}
 	req.Limits = e.memo(req, set).limits
 	if len(req.Controls) == 0 {
 		return e.perform(ctx, req, w, set)
 	}
 	return e.withControls(ctx, req, func(ctx context.Context) error { return e.perform(ctx, req, w, set) })
+}
+
+// shown shows the filter of a search to the filter guard. What anybody may read of the root DSE is left alone: libraries
+// look there as they like.
+func (e *Engine) shown(req *op.Request) error {
+	m, ok := req.Op.(*ldap.SearchRequest)
+	if !ok || e.o.Filters == nil || e.exempt(req) {
+		return nil
+	}
+	return e.o.Filters.Filter(req, op.SearchFilter, &m.Filter)
 }
 
 // bounds refuses requests that are made of more parts than one request may be.

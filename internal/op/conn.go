@@ -51,6 +51,7 @@ type Conn struct {
 	identity atomic.Pointer[Identity]
 	memo     atomic.Value
 	guarded  atomic.Value
+	shaped   atomic.Value
 
 	mu    sync.Mutex
 	state map[any]any // dropped at every change of identity and of TLS
@@ -139,6 +140,12 @@ func (c *Conn) Guarded() any { return c.guarded.Load() }
 
 // SetGuarded keeps a value for Guarded.
 func (c *Conn) SetGuarded(v any) { c.guarded.Store(v) }
+
+// Shaped and SetShaped are Memo and SetMemo for the firewall of filter shapes.
+func (c *Conn) Shaped() any { return c.shaped.Load() }
+
+// SetShaped keeps a value for Shaped.
+func (c *Conn) SetShaped(v any) { c.shaped.Store(v) }
 
 // End drops the state; the session calls it when the connection has ended.
 func (c *Conn) End() { c.dropState() }

@@ -193,6 +193,8 @@ type Control struct {
 	Unadvertised bool
 	// Parse decodes the value once, before anything else is done. Errors are *ldap.Error, protocolError as a rule.
 	Parse func(c ldap.Control) (any, error)
+	// Filter, where set, returns the filter that a parsed value has, so that the filter guard is shown it.
+	Filter func(value any) (FilterUse, *ldap.Filter)
 	// Around runs the operation by calling next, after setting what it wants in req, and adds response controls to
 	// req.Reply afterwards. The error of next is passed on unless the control says otherwise. Nil is next alone.
 	Around func(ctx context.Context, req *Request, value any, next func(context.Context) error) error
