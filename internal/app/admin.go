@@ -36,6 +36,8 @@ type Verbs interface {
 	SetPassword(ctx context.Context, change PasswordChange) (*PasswordSet, error)
 	// ExplainAccess says which access rules decide about something, and why.
 	ExplainAccess(ctx context.Context, q AccessQuestion) (*AccessAnswer, error)
+	// TestAccess verifies what access rules are expected to give.
+	TestAccess(ctx context.Context, t AccessTest) (*AccessVerdict, error)
 	// FilterShapes does something about the filter shapes of identities and returns what is known then.
 	FilterShapes(ctx context.Context, q ShapesQuery) (*ShapesAnswer, error)
 	// AuditState returns what is known of the audit log beside its files; a running server seals the log first.
@@ -215,6 +217,14 @@ func (f *offline) ExplainAccess(ctx context.Context, q AccessQuestion) (*AccessA
 		return nil, err
 	}
 	return a.ExplainAccess(ctx, q)
+}
+
+func (f *offline) TestAccess(ctx context.Context, t AccessTest) (*AccessVerdict, error) {
+	a, err := f.open(false)
+	if err != nil {
+		return nil, err
+	}
+	return a.TestAccess(ctx, t)
 }
 
 func (f *offline) FilterShapes(ctx context.Context, q ShapesQuery) (*ShapesAnswer, error) {

@@ -60,16 +60,9 @@ func (a *Admin) ExplainAccess(_ context.Context, q AccessQuestion) (*AccessAnswe
 	if err != nil {
 		return nil, err
 	}
-	subject := &access.Subject{
-		Name: id.Name, Entry: id.Entry, Anonymous: id.IsAnonymous(), Admin: id.Admin,
-		Protected: q.TLS > 0 || q.From == "", TLSBits: q.TLS, Method: id.Method, InGroup: a.d.Engine.InGroup(id),
-	}
-	if q.From != "" {
-		if subject.Addr, err = netip.ParseAddr(q.From); err != nil {
-			return nil, fmt.Errorf("%q is not an IP address", q.From)
-		}
-		subject.Addr = subject.Addr.Unmap()
-		subject.Protected = subject.Protected || subject.Addr.IsLoopback()
+	subject, err := a.subject(id, q.From, q.TLS)
+	if err != nil {
+		return nil, err
 	}
 	var d schema.Description
 	if q.Attribute != "" {
@@ -116,6 +109,24 @@ func (a *Admin) ExplainAccess(_ context.Context, q AccessQuestion) (*AccessAnswe
 	}
 	answer.Rights = rights.String()
 	return answer, nil
+}
+
+// subject is a client as the access rules see it: an identity over a connection. Without an address it is a Unix socket.
+func (a *Admin) subject(id *op.Identity, from string, bits int) (*access.Subject, error) {
+	s := &access.Subject{
+		Name: id.Name, Entry: id.Entry, Anonymous: id.IsAnonymous(), Admin: id.Admin,
+		Protected: bits > 0 || from == "", TLSBits: bits, Method: id.Method, InGroup: a.d.Engine.InGroup(id),
+	}
+	if from == "" {
+		return s, nil
+	}
+	addr, err := netip.ParseAddr(from)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not an IP address", from)
+	}
+	s.Addr = addr.Unmap()
+	s.Protected = s.Protected || s.Addr.IsLoopback()
+	return s, nil
 }
 
 // who returns the identity that a question is about. A name without an entry is a subject all the same: it may be that of

@@ -35,8 +35,11 @@ const (
 	numberClearGuard
 )
 
-// numberShapes stands apart from the others.
-const numberShapes = 30
+// These stand apart from the others.
+const (
+	numberShapes = 30 + iota
+	numberTestAccess
+)
 
 // AdministerOptions say how to reach the verbs.
 type AdministerOptions struct {
@@ -196,6 +199,9 @@ func (a *Admin) controlVerbs() []op.Extended {
 		served(numberClearGuard, "guard clear", func(ctx context.Context, args GuardClear, _ *output) (*GuardCleared, error) {
 			return a.ClearGuard(ctx, args)
 		}),
+		served(numberTestAccess, "acl test", func(ctx context.Context, args AccessTest, _ *output) (*AccessVerdict, error) {
+			return a.TestAccess(ctx, args)
+		}),
 		served(numberShapes, "guard shapes", func(ctx context.Context, args ShapesQuery, _ *output) (*ShapesAnswer, error) {
 			return a.FilterShapes(ctx, args)
 		}),
@@ -306,6 +312,10 @@ func (r *remote) Export(ctx context.Context, o ExportOptions, w io.Writer, progr
 
 func (r *remote) SetPassword(ctx context.Context, change PasswordChange) (*PasswordSet, error) {
 	return ask[*PasswordSet](ctx, r, numberPassword, change, output{})
+}
+
+func (r *remote) TestAccess(ctx context.Context, t AccessTest) (*AccessVerdict, error) {
+	return ask[*AccessVerdict](ctx, r, numberTestAccess, t, output{})
 }
 
 func (r *remote) FilterShapes(ctx context.Context, q ShapesQuery) (*ShapesAnswer, error) {

@@ -15,7 +15,7 @@ func newACL(p *program) *cobra.Command {
 		Short: "Ask about access rules",
 		Args:  cobra.NoArgs,
 	}
-	c.AddCommand(newACLExplain(p))
+	c.AddCommand(newACLExplain(p), newACLTest(p))
 	return c
 }
 
