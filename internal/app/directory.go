@@ -47,6 +47,10 @@ type Directory struct {
 	reloaded *config.Config // what the settings were made from
 	onSchema func(*schema.Schema)
 	mirror   string // file with the live definitions of the schema; empty for none
+
+	ports       *op.Ports
+	pause       func(ctx context.Context, d time.Duration) error // between two attempts of replication
+	replication *replication                                     // nil where nothing is copied
 }
 
 // OpenOptions say how Open goes about it.
@@ -66,6 +70,8 @@ type OpenOptions struct {
 	// Now is the clock and Wait what lets an answer wait; nil are those of the machine. Tests have their own.
 	Now  func() time.Time
 	Wait func(ctx context.Context, d time.Duration) error
+	// Pause is what replication waits by between two attempts; nil is a timer.
+	Pause func(ctx context.Context, d time.Duration) error
 }
 
 // verifiedPasswords is how many passwords that were right are remembered, as MACs under a key of the process: a few MiB.
@@ -88,7 +94,10 @@ func Open(c *config.Config, o OpenOptions) (*Directory, error) {
 	if err := assume(c); err != nil {
 		return nil, err
 	}
-	d := &Directory{Config: c, Log: o.Log}
+	if o.Pause == nil {
+		o.Pause = sleep
+	}
+	d := &Directory{Config: c, Log: o.Log, pause: o.Pause}
 	var err error
 	if d.overlays, err = makeOverlays(c); err != nil {
 		return nil, err
@@ -108,6 +117,9 @@ func Open(c *config.Config, o OpenOptions) (*Directory, error) {
 	}
 	if err == nil {
 		err = d.makeEngine(o, settings)
+	}
+	if err == nil && !o.ReadOnly {
+		err = d.promote()
 	}
 	if err != nil {
 		return nil, errors.Join(err, d.Store.Close())
@@ -210,7 +222,7 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 		Guard: d.guard, Filters: d.shapes,
 		Store: d.Store, Overlays: d.overlays, Suffixes: d.Config.Directory.AllSuffixes(),
 		Hashing: d.hashing, Verified: verified, Now: o.Now, Wait: o.Wait, Rand: rand.Reader, Log: o.Log,
-		MayWrite: o.MayWrite, ReplaceSchema: d.replaceSchema,
+		MayWrite: o.MayWrite, ReplaceSchema: d.replaceSchema, Copy: len(d.Config.Replica) > 0,
 	}
 	d.Engine = engine.New(lists, settings)
 	ports := &op.Ports{
@@ -218,6 +230,7 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 		Memory: op.NewMemory(d.Config.Limits.KeptMemory),
 		Now:    lists.Now, Rand: lists.Rand, Log: d.Log,
 	}
+	d.ports = ports
 	d.Engine.Wire(controls(d.Config, ports), extended(d.Engine, ports), mechanisms(d.Engine))
 	for _, t := range trees(d.Config, ports) {
 		if err := d.Engine.AddTree(t); err != nil {
@@ -260,7 +273,7 @@ func (d *Directory) settings(c *config.Config) (*engine.Settings, error) {
 		PolicyVersion:  d.version,
 		RequireTLS:     engine.TLSPolicy(c.Security.RequireTLS),
 		AnonymousRead:  c.Security.Anonymous == "read",
-		ReadOnly:       c.Directory.ReadOnly,
+		ReadOnly:       c.Directory.ReadOnly || len(c.Replica) > 0,
 		Passwords:      passwordParams(c),
 		LargeThreshold: store.DefaultLargeThreshold,
 		MaxFilterNodes: c.Limits.MaxFilterNodes, MaxControls: c.Limits.MaxControls, MaxAttributes: c.Limits.MaxAttributes,
@@ -283,6 +296,9 @@ func (d *Directory) settings(c *config.Config) (*engine.Settings, error) {
 		return nil, err
 	}
 	if s.Limits, err = limitsFor(c, sch); err != nil {
+		return nil, err
+	}
+	if s.Copies, err = d.copies(c); err != nil {
 		return nil, err
 	}
 	d.reloaded = c
@@ -350,10 +366,23 @@ func (d *Directory) SetAdminPassword(password []byte) error {
 // HashingStats counts what the hashing pool does.
 func (d *Directory) HashingStats() credential.PoolStats { return d.hashing.Stats() }
 
-// Close ends hashing and closes the store; what was acknowledged is on disk.
+// sleep returns after a time, or when ctx ends with its error.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close ends replication and hashing and closes the store; what was acknowledged is on disk.
 func (d *Directory) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	d.replication.stop()
 	if d.stop != nil {
 		d.stop()
 	}

@@ -126,6 +126,14 @@ max_age = 0
 		{name: "users act as others", text: rule + "allow = [\"read\", \"proxy\"]\nwho = \"users\"\n", want: "6 fail access-impersonation=r"},
 		{name: "rule without effect", text: rule + "deny = \"read\"\nwho = \"group:cn=x,dc=exmaple,dc=org\"\n", want: "7 warn access-no-effect=r"},
 
+		{name: "copy in clear text", text: "[[replica]]\nurl = \"ldap://ldap1.example.org\"\ntls = \"off\"\n", want: "6 fail replica-tls=ldap://ldap1.example.org"},
+		{name: "copy in clear text on this host", text: "[[replica]]\nurl = \"ldap://127.0.0.1:1389\"\ntls = \"off\"\n", want: "6 warn replica-tls=ldap://127.0.0.1:1389"},
+		{name: "copy over TLS", text: "[[replica]]\nurl = \"ldap://ldap1.example.org\"\n"},
+		{name: "copy with open secrets", text: "[[replica]]\nurl = \"ldaps://ldap1.example.org\"\nbind_dn = \"cn=r\"\npassword_file = \"r.password\"\ncert_file = \"server.pem\"\nkey_file = \"r.key\"\n",
+			prepare: func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "r.password"), "secret\n", 0o644)
+				write(t, filepath.Join(dir, "r.key"), "key\n", 0o604)
+			}, want: "7 fail replica-secret-mode=r.password|9 fail replica-secret-mode=r.key"},
 		{name: "clear text", text: "[security]\nrequire_tls = \"never\"\n[[listen]]\nurl = \"ldap://0.0.0.0:389\"\n", noTLS: true, want: "0 warn no-certificate|5 fail require-tls|7 fail clear-text-listener=ldap://0.0.0.0:389"},
 		{name: "no certificate", text: "[[listen]]\nurl = \"ldap://127.0.0.1:389\"\n", noTLS: true, want: "0 warn no-certificate"},
 		{name: "no certificate, Unix socket", text: "[[listen]]\nurl = \"ldapi:///run/x/y\"\n", noTLS: true},

@@ -103,6 +103,9 @@ func (s *Server) open(c *config.Config) error {
 	if err := s.startListening(c); err != nil {
 		return errors.Join(err, s.closeTrail("the server could not start"), d.Close())
 	}
+	if err := d.Replicate(); err != nil {
+		return errors.Join(err, s.Shutdown(context.Background()))
+	}
 	return nil
 }
 

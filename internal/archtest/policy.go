@@ -33,6 +33,7 @@ internal/guard       < ldap internal/dit internal/op
 internal/guard/*     < ldap internal/schema internal/op      # schema: shapes of filters are the same by whatever name an attribute is called
 internal/session     < ber ldap internal/op
 internal/listen      < internal/op internal/session   # op: it fills in op.Conn
+internal/replica     < ldap internal/schema internal/dit internal/store internal/client internal/op
 internal/config      <
 internal/certificate <
 internal/privilege   <

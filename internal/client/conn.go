@@ -105,6 +105,9 @@ const readBuffer = 16 << 10
 // TLS returns the state of the TLS layer; nil without one.
 func (c *Conn) TLS() *tls.ConnectionState { return c.over }
 
+// RemoteAddr returns the address of the server.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
 // Done is closed when the connection has ended, by whichever side; Err says why.
 func (c *Conn) Done() <-chan struct{} { return c.ended }
 

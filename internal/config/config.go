@@ -30,6 +30,7 @@ type Config struct {
 	Journal   Journal      `toml:"journal"`
 	Log       Log          `toml:"log"`
 	Audit     Audit        `toml:"audit"`
+	Replica   []Replica    `toml:"replica"`
 
 	file     string
 	dir      string

@@ -113,6 +113,13 @@ func TestEveryExampleParses(t *testing.T) {
 		"listen":     "url = \"ldapi:///run/x\"\n",
 		"access":     "allow = \"read\"\n",
 		"limits.for": "who = \"users\"\nsize_limit = 77\n",
+		"replica":    "url = \"ldap://127.0.0.1\"\n",
+	}
+	for path, line := range map[string]string{
+		"replica.bind_dn": "password_file = \"p\"\n", "replica.password_file": "bind_dn = \"cn=a\"\n",
+		"replica.cert_file": "key_file = \"k\"\n", "replica.key_file": "cert_file = \"c\"\n", "replica.mode": "poll = \"5m\"\n",
+	} {
+		needs[path] = line
 	}
 	certificate := "tls.cert_file = \"c\"\ntls.key_file = \"k\"\n"
 	for _, s := range sections() {
@@ -136,7 +143,10 @@ func TestEveryExampleParses(t *testing.T) {
 					others = "size_limit = 77\n"
 				}
 				without = base + certificate
-				text = base + certificate + "[[" + s.Table + "]]\n" + line + others
+				text = base + certificate + "[[" + s.Table + "]]\n" + line + others + needs[path]
+				if path == "replica.base" {
+					text = strings.Replace(text, "o=base", "dc=example,dc=org", 1)
+				}
 			case path == "tls.cert_file", path == "tls.key_file":
 				without = base + certificate
 			case path == "directory.suffix", path == "directory.suffixes":

@@ -65,6 +65,7 @@ func (v *validator) all() {
 	v.indexes()
 	v.access()
 	v.limits()
+	v.replicas()
 	for i, f := range v.c.Schema.Files {
 		if path := fmt.Sprintf("schema.files[%d]", i); f == "" {
 			v.fail(path, `write files = ["/etc/portolan/local.schema"]`, "schema.files holds an empty name")
@@ -338,6 +339,11 @@ func (c *Config) Warnings() []string {
 	}
 	if c.Directory.AdminDN != "" && c.Directory.AdminPasswordFile == "" {
 		warn("directory.admin_dn", "admin_dn can bind only with a password in an entry of that name: admin_password_file is not written")
+	}
+	for i := range c.Replica {
+		if r := &c.Replica[i]; r.Clear() && !strings.Contains(r.URL, "//127.0.0.1") && !strings.Contains(r.URL, "//localhost") && !strings.Contains(r.URL, "//[::1]") {
+			list = append(list, r.At("tls").String()+": the copy comes over the network in clear text, passwords among it (tls = \"off\")")
+		}
 	}
 	if !c.Audit.Enabled {
 		warn("audit.enabled", "nothing says who changed what: the audit log is off")

@@ -18,7 +18,7 @@ func DontUseCopy(p *op.Ports) op.Control {
 		Applies: on(ldap.TagSearchRequest, ldap.TagCompareRequest),
 		Parse:   critical("don't use copy", "RFC 6171"),
 		Around: func(ctx context.Context, req *op.Request, _ any, next func(context.Context) error) error {
-			if err := p.Directory.Original(); err != nil {
+			if err := p.Directory.Original(req); err != nil {
 				return err
 			}
 			return next(ctx)

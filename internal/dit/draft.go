@@ -244,6 +244,48 @@ func (d *Draft) Replace(s *schema.Schema, desc schema.Description, values [][]by
 	return d.Add(s, desc, values, permissive)
 }
 
+// Assign makes the values of an attribute these, as Replace does, but leaves alone what is there already: of a large
+// attribute only the differences become changes. Values that are there twice count once. stored calls f for the stored
+// values of the attribute with their equality keys; it is asked where the attribute is large.
+func (d *Draft) Assign(s *schema.Schema, desc schema.Description, values [][]byte, stored func(f func(key, value []byte) bool) error) error {
+	a := d.Attr(desc)
+	switch {
+	case a == nil, len(values) == 0:
+		return d.Replace(s, desc, values, true)
+	case a.Large == nil:
+		if slices.EqualFunc(a.Values, values, bytes.Equal) {
+			return nil
+		}
+		return d.Replace(s, desc, values, true)
+	case a.Large.cleared || len(a.Large.del) > 0 || len(a.Large.add) > 0:
+		return d.Replace(s, desc, values, true)
+	}
+	wanted := make(map[string]bool, len(values))
+	for i, v := range values {
+		key, err := equalityKey(s, desc.Type, nil, v)
+		if err != nil {
+			return valueError(desc, i, err)
+		}
+		wanted[string(key)] = true
+	}
+	var gone [][]byte
+	err := stored(func(key, value []byte) bool {
+		if !wanted[string(key)] {
+			gone = append(gone, bytes.Clone(value))
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	if len(gone) > 0 {
+		if err := d.Delete(s, desc, gone, true); err != nil {
+			return err
+		}
+	}
+	return d.Add(s, desc, values, true)
+}
+
 // Increment adds an integer to every value (RFC 4525). The attribute must have integer syntax and be there.
 func (d *Draft) Increment(s *schema.Schema, desc schema.Description, values [][]byte) error {
 	if len(values) != 1 {

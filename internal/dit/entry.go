@@ -3,6 +3,9 @@
 package dit
 
 import (
+	"bytes"
+	"slices"
+
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 	"github.com/google/uuid"
 
@@ -107,6 +110,13 @@ func (e *Entry) First(d schema.Description) []byte {
 	v := e.Values(slot)
 	b, _ := v.Next()
 	return b
+}
+
+// Same reports whether two entries, decoded or sealed with the same Shapes, say the same of the same place, but for the values
+// of large attributes.
+func (e *Entry) Same(o *Entry) bool {
+	return e.UUID == o.UUID && e.Parent == o.Parent && e.CSN == o.CSN && e.RDN == o.RDN && e.NormRDN == o.NormRDN &&
+		e.shape == o.shape && bytes.Equal(e.blob, o.blob) && slices.Equal(e.large, o.large)
 }
 
 // Size is about what the entry takes in memory, in octets.

@@ -19,6 +19,9 @@ type SealOptions struct {
 	CheckSecret func(t *schema.AttributeType, value []byte) error
 	// Trusted leaves out the checks that the source has done already: for entries of an export of this server.
 	Trusted bool
+	// Copied leaves out the checks likewise, for entries of another server, whose schema may be another: structuralObjectClass
+	// is set where it is missing and the classes are in order.
+	Copied bool
 	// Preview makes an entry for looking at, which must not be stored: nothing is checked, and structuralObjectClass is set
 	// where the classes are in order.
 	Preview bool
@@ -42,6 +45,10 @@ func (d *Draft) Seal(shapes *Shapes, o SealOptions) (*Entry, []LargeDelta, error
 	switch {
 	case o.Preview:
 		_ = d.classify(s, o.Relaxed)
+	case o.Copied:
+		if d.First(s.Known.StructuralObjectClass) == nil {
+			_ = d.classify(s, true)
+		}
 	case !o.Trusted:
 		if err := d.check(s, o); err != nil {
 			return nil, nil, err

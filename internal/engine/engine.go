@@ -65,14 +65,20 @@ type Settings struct {
 	// AnonymousRead gives anonymous what the access rules give it; without it anonymous sees the root DSE and no more.
 	AnonymousRead bool
 	ReadOnly      bool
-	// ReadOnlyReferral, where set, is where writes are to be sent when ReadOnly is.
-	ReadOnlyReferral []string
+	// Copies are the naming contexts that are copies of other servers' content: writes are sent there when ReadOnly is set.
+	Copies []Copy
 	// Limits returns the limits of an identity.
 	Limits func(id *op.Identity, inGroup func(groupNorm string) bool) op.Limits
 	// LargeThreshold is SealOptions.LargeThreshold.
 	LargeThreshold int
 	// These bound one request; 0 is no bound beyond that of the protocol's decoder.
 	MaxFilterNodes, MaxControls, MaxAttributes int
+}
+
+// Copy is a naming context that is a copy.
+type Copy struct {
+	Norm     string   // canonical name
+	Referral []string // where the original is
 }
 
 // TLSPolicy says when a connection must be protected.

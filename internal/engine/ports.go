@@ -84,12 +84,11 @@ func (d directory) Assume(req *op.Request, id *op.Identity) error {
 }
 
 // Original implements op.Directory.
-func (d directory) Original() error {
-	set := d.Settings()
-	if !set.ReadOnly || len(set.ReadOnlyReferral) == 0 {
-		return nil
+func (d directory) Original(req *op.Request) error {
+	if to := d.original(req, d.Settings()); to != nil {
+		return referral(to, "this server holds a copy")
 	}
-	return referral(set.ReadOnlyReferral, "this server holds a copy")
+	return nil
 }
 
 // Suffixes implements op.Directory.

@@ -145,10 +145,41 @@ func (e *Engine) mayWrite(req *op.Request, set *Settings) error {
 	default:
 		return nil
 	}
-	if len(set.ReadOnlyReferral) > 0 {
-		return referral(set.ReadOnlyReferral, "this server is a read-only replica")
+	if to := e.original(req, set); to != nil {
+		return referral(to, "this server is a read-only replica")
 	}
 	return ldap.Errorf(ldap.UnwillingToPerform, "this server is in read-only mode")
+}
+
+// original returns where the original is of what a request is about; nil where that is no copy.
+func (e *Engine) original(req *op.Request, set *Settings) []string {
+	if len(set.Copies) == 0 {
+		return nil
+	}
+	var dn []byte
+	switch m := req.Op.(type) {
+	case *ldap.AddRequest:
+		dn = m.Entry
+	case *ldap.ModifyRequest:
+		dn = m.Object
+	case *ldap.DelRequest:
+		dn = m.Entry
+	case *ldap.ModifyDNRequest:
+		dn = m.Entry
+	case *ldap.SearchRequest:
+		dn = m.Base
+	case *ldap.CompareRequest:
+		dn = m.Entry
+	default: // what an extended operation is about is most often who asks
+		dn = []byte(req.Identity.Name.DN)
+	}
+	norm, err := normalize(e.Schema(), dn)
+	for i := range set.Copies {
+		if c := &set.Copies[i]; err == nil && schema.DNUnder([]byte(norm), []byte(c.Norm)) {
+			return c.Referral
+		}
+	}
+	return nil
 }
 
 func referral(to []string, why string) error {

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -43,6 +44,8 @@ type Server struct {
 
 	clock    Clock
 	options  Options
+	pauses   pauses
+	conns    connections
 	stopped  sync.Once
 	close    []net.Listener
 	sessions sync.WaitGroup
@@ -63,6 +66,10 @@ type Options struct {
 	Authority *Authority
 	// Afar makes the server take its clients for others than this host's.
 	Afar bool
+	// Addr is where to listen, such as where a server before listened; empty is any port.
+	Addr string
+	// Log takes the server's log; nil drops it.
+	Log *slog.Logger
 	// KV is where the data is kept, for a server that goes on where another has ended; nil is a new one in memory.
 	KV kv.DB
 }
@@ -84,7 +91,7 @@ func Start(t testing.TB, o Options) *Server {
 		o.TLS = o.Authority.Server()
 	}
 	s := &Server{hold: newHolder(), options: o}
-	d, err := app.Open(c, app.OpenOptions{KV: o.KV, Version: "test", Now: s.clock.Now, Wait: s.clock.Wait})
+	d, err := app.Open(c, app.OpenOptions{KV: o.KV, Version: "test", Now: s.clock.Now, Wait: s.clock.Wait, Pause: s.pauses.wait, Log: o.Log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +101,11 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	s.Handler = s.hold.wrap(causes(t, d.Engine))
 	s.Load(t, o.LDIF)
-	listen := func(secure bool) string {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	listen := func(addr string, secure bool) string {
+		if addr == "" {
+			addr = "127.0.0.1:0"
+		}
+		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,11 +113,14 @@ func Start(t testing.TB, o Options) *Server {
 		go s.accept(l, secure)
 		return l.Addr().String()
 	}
-	s.Addr = listen(false)
+	s.Addr = listen(o.Addr, false)
 	if o.TLS != nil {
-		s.Secure = listen(true)
+		s.Secure = listen("", true)
 	}
 	t.Cleanup(func() { s.Stop(t) })
+	if err := d.Replicate(); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 
@@ -185,11 +198,15 @@ func (s *Server) accept(l net.Listener, secure bool) {
 func (s *Server) serve(nc net.Conn, conn *op.Conn, secure bool) {
 	s.sessions.Add(1)
 	conn.ID = s.next.Add(1)
+	s.conns.add(nc)
 	cfg := &session.Config{Handler: s.Handler, Limits: limits}
 	if s.options.TLS != nil {
 		cfg.TLS = func() *tls.Config { return s.options.TLS }
 	}
-	ss := session.New(nc, conn, cfg, session.Options{TLS: secure, Ended: s.sessions.Done})
+	ss := session.New(nc, conn, cfg, session.Options{TLS: secure, Ended: func() {
+		s.conns.remove(nc)
+		s.sessions.Done()
+	}})
 	go ss.Run()
 }
 

@@ -64,9 +64,9 @@ type Directory interface {
 	// Assume makes id the authorization identity of the request (proxied authorization), with its limits, and refuses what
 	// the identity may not do on this connection. Whether the requester may act as id is for the caller to ask first.
 	Assume(req *Request, id *Identity) error
-	// Original returns nil where this server holds the original of its entries, and the referral to who does where it holds a
-	// copy (RFC 6171).
-	Original() error
+	// Original returns nil where this server holds the original of what the request is about, and the referral to who does
+	// where it holds a copy (RFC 6171).
+	Original(req *Request) error
 	// Suffixes are the naming contexts as configured.
 	Suffixes() []string
 	// Reloaded returns a channel that is closed when the settings of the server, access rules among them, are next replaced.

@@ -75,7 +75,7 @@ func (r *review) files() []named {
 	for i, name := range c.Schema.Files {
 		list = append(list, named{name, "a schema file", fmt.Sprintf("schema.files[%d]", i)})
 	}
-	return list
+	return append(list, r.replicaFiles(false)...)
 }
 
 // fileModes looks for files that others can change, themselves or by way of a directory above them.

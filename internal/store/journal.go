@@ -171,7 +171,8 @@ func (s *Store) TrimJournal(ctx context.Context) error {
 	return nil
 }
 
-// keepFrom returns the first sequence that Retention keeps. Position and CSN rise with the sequence.
+// keepFrom returns the first sequence that Retention keeps. Position and CSN rise with the sequence; the time of a record
+// does but for steps of the clock, and counts where the CSN is that of older changes elsewhere (see Tx.Replay).
 func (s *Store) keepFrom() (uint64, error) {
 	v := s.View()
 	defer v.Close()
@@ -194,7 +195,9 @@ func (s *Store) keepFrom() (uint64, error) {
 	if a := s.o.Journal.MaxAge; a > 0 {
 		oldestMicros = s.o.Now().Add(-a).UnixMicro()
 	}
-	return findRecord(r, first, last, func(h *recordHead) bool { return h.Pos >= oldestPos && h.CSN.Micros >= oldestMicros })
+	return findRecord(r, first, last, func(h *recordHead) bool {
+		return h.Pos >= oldestPos && max(h.CSN.Micros, h.Time.UnixMicro()) >= oldestMicros
+	})
 }
 
 // JournalFind returns the sequence of the first durable record for which reached says true, one after the last where there

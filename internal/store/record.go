@@ -70,13 +70,7 @@ func appendMeta(dst []byte, m Meta) []byte {
 
 // appendRecord appends the record of the transaction.
 func (t *Tx) appendRecord(dst []byte, pos, before uint64, now time.Time) ([]byte, error) {
-	csn := t.sq.high.csn
-	for _, c := range t.csns {
-		if c.Compare(csn) > 0 {
-			csn = c
-		}
-	}
-	dst = appendHead(dst, RecordTransaction, t.s.Epoch(), dit.JournalHead{Seq: t.seq, Pos: pos, Before: before, Time: now, CSN: csn})
+	dst = appendHead(dst, RecordTransaction, t.s.Epoch(), dit.JournalHead{Seq: t.seq, Pos: pos, Before: before, Time: now, CSN: t.journalCSN()})
 	dst = appendMeta(dst, t.meta)
 	dst = binary.AppendUvarint(dst, uint64(len(t.changes)))
 	for i := range t.changes {

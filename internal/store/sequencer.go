@@ -421,11 +421,8 @@ func (q *sequencer) commit(t *Tx, p *pending) error {
 
 // seal writes the journal record and the high-water marks of a transaction that changed entries.
 func (t *Tx) seal(high *highWater) error {
-	high.nextID, high.seq = t.nextID, t.seq
-	for i, csn := range t.csns {
-		if csn.Compare(high.csn) > 0 {
-			high.csn = csn
-		}
+	high.nextID, high.seq, high.csn = t.nextID, t.seq, t.journalCSN()
+	for i := range t.changes {
 		switch t.changes[i].Kind {
 		case dit.ChangeAdd:
 			high.entries++

@@ -26,7 +26,9 @@ type Tx struct {
 	time     time.Time
 	csn      dit.CSN // last issued
 	issued   bool
-	seq      uint64 // what its journal record will have
+	replay   bool    // see Replay
+	whole    dit.CSN // of a replay: see there
+	seq      uint64  // what its journal record will have
 	nextID   dit.ID
 	lastUUID uuid.UUID
 	acked    uint64 // what the caches are right up to, at least
@@ -74,6 +76,37 @@ func (t *Tx) NextCSN() dit.CSN {
 	}
 	t.csn.Mod++
 	return t.csn
+}
+
+// Replay makes the transaction one that copies what another server has written, to be called before any change. Entries
+// keep the CSNs that they have there, in whatever order, and nothing is given a CSN of this server. The journal's stays as it
+// is, or rises to whole: what the other server says that the copy is complete up to, once this transaction is made; zero
+// where it is not complete. A later call says otherwise.
+func (t *Tx) Replay(whole dit.CSN) { t.replay, t.whole = true, whole }
+
+// journalCSN is the CSN of the journal's record: the highest that this server has issued, or that its copy is complete up to.
+func (t *Tx) journalCSN() dit.CSN {
+	csn := t.sq.high.csn
+	if t.replay {
+		if t.whole.Compare(csn) > 0 {
+			csn = t.whole
+		}
+		return csn
+	}
+	for _, c := range t.csns {
+		if c.Compare(csn) > 0 {
+			csn = c
+		}
+	}
+	return csn
+}
+
+// removalCSN is the CSN of a removal.
+func (t *Tx) removalCSN() dit.CSN {
+	if t.replay {
+		return t.journalCSN()
+	}
+	return t.NextCSN()
 }
 
 // NextUUID returns a random UUID for an entry to be added.
@@ -447,7 +480,7 @@ func (t *Tx) remove(e *dit.Entry) (dit.Change, error) {
 	t.entries[before.ID] = nil
 	t.renamed = true
 	delete(t.sq.names, before.ID)
-	return t.add(ch, t.NextCSN())
+	return t.add(ch, t.removalCSN())
 }
 
 // add records a finished change.
