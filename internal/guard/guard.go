@@ -61,8 +61,8 @@ type Guard struct {
 	o      Options
 	policy atomic.Pointer[Policy]
 	event  atomic.Pointer[func(Event)]
-	key    [16]byte // of what is kept in the store
-	secret [16]byte // of what is not
+	key    sipKey // of what is kept in the store
+	secret sipKey // of what is not
 
 	familiar *familiars
 
@@ -108,9 +108,11 @@ func New(o Options) (*Guard, error) {
 	}
 	g.waiting.by = make(map[uint64]int)
 	g.policy.Store(&Policy{})
-	if _, err := io.ReadFull(o.Rand, g.secret[:]); err != nil {
+	var secret [16]byte
+	if _, err := io.ReadFull(o.Rand, secret[:]); err != nil {
 		return nil, fmt.Errorf("key of the guard: %w", err)
 	}
+	g.secret = newSipKey(secret)
 	if err := g.load(); err != nil {
 		return nil, fmt.Errorf("what the guard has counted cannot be read: %w", err)
 	}

@@ -1,8 +1,6 @@
 package guard
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"net/netip"
 	"strconv"
 
@@ -76,21 +74,19 @@ func prefix(a netip.Addr, bits int) string {
 }
 
 // domain keeps MACs of different things apart.
-type domain byte
+type domain uint64
 
 const (
-	domainAccount domain = 'a'
-	domainSource  domain = 's'
-	domainNetwork domain = 'n'
+	domainAccount domain = 1 + iota
+	domainSource
+	domainNetwork
 )
 
-// mac is the key under which something is counted: 64 bits of SHA-256 under a key that the store keeps. It is never shown,
-// and never 0.
+// mac is the key under which something is counted, under a key that the store keeps. It is never shown, and never 0.
 func (g *Guard) mac(d domain, text string) uint64 {
-	var room [256]byte
-	b := append(append(room[:0], g.key[:]...), byte(d))
-	sum := sha256.Sum256(append(b, text...))
-	return max(1, binary.LittleEndian.Uint64(sum[:]))
+	k := g.key
+	k.k1 ^= uint64(d)
+	return max(1, sum(k, text))
 }
 
 // fingerprint is a short MAC of a password under a key of the process, 0 without a password. Two passwords in four thousand
@@ -99,11 +95,7 @@ func (g *Guard) fingerprint(password []byte) uint32 {
 	if len(password) == 0 {
 		return 0
 	}
-	var room [256]byte
-	b := append(append(room[:0], g.secret[:]...), password...)
-	sum := sha256.Sum256(b)
-	clear(b[len(g.secret):])
-	return max(1, binary.LittleEndian.Uint32(sum[:]))
+	return max(1, uint32(sum(g.secret, password)))
 }
 
 // mix makes one key of two.

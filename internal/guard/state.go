@@ -34,14 +34,16 @@ func (g *Guard) load() error {
 	if err != nil {
 		return err
 	}
-	if len(kept) == len(g.key) {
-		copy(g.key[:], kept)
+	var key [16]byte
+	if copy(key[:], kept) == len(key) {
+		g.key = newSipKey(key)
 	} else {
-		if _, err := io.ReadFull(g.o.Rand, g.key[:]); err != nil {
+		if _, err := io.ReadFull(g.o.Rand, key[:]); err != nil {
 			return err
 		}
+		g.key = newSipKey(key)
 		// In a store that cannot be written nothing is counted for long.
-		g.kept(g.o.State.Set([]byte(stateKey), g.key[:]))
+		g.kept(g.o.State.Set([]byte(stateKey), key[:]))
 		return nil
 	}
 	now := g.now()

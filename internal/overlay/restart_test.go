@@ -3,6 +3,7 @@ package overlay_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func bindTo(d *app.Directory, dn, password string) error {
 // TestPolicyOverRestart: a lock and a grace bind are durable before the answer; failures and last binds outlive an orderly end.
 func TestPolicyOverRestart(t *testing.T) {
 	c, err := config.Parse("test.toml", []byte("data_dir = \""+t.TempDir()+"\"\n[directory]\nsuffix = \"dc=example,dc=org\"\nadmin_dn = \"cn=admin,dc=example,dc=org\"\n"+
-		"[password.argon2]\nmemory = \"8MiB\"\ntime = 1\n"+lockOf3))
+		"[password.argon2]\nmemory = \"8MiB\"\ntime = 1\n[guard]\nsource_failures = 100\n"+lockOf3))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +48,8 @@ func TestPolicyOverRestart(t *testing.T) {
 	if _, err := d.AddLDIF(context.Background(), top+aliceOne+bob); err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
-		if err := bindTo(d, alice, "wrong"); ldap.CodeOf(err) != ldap.InvalidCredentials {
+	for i := range 3 {
+		if err := bindTo(d, alice, fmt.Sprint("wrong ", i)); ldap.CodeOf(err) != ldap.InvalidCredentials {
 			t.Fatal(err)
 		}
 	}
@@ -56,8 +57,8 @@ func TestPolicyOverRestart(t *testing.T) {
 	if err := bindTo(d, bobDN, "bob-secret"); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
-		if err := bindTo(d, bobDN, "wrong"); ldap.CodeOf(err) != ldap.InvalidCredentials {
+	for i := range 2 {
+		if err := bindTo(d, bobDN, fmt.Sprint("wrong ", i)); ldap.CodeOf(err) != ldap.InvalidCredentials {
 			t.Fatal(err)
 		}
 	}

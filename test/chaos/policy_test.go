@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -64,8 +65,8 @@ func cutAfterBinds(t *testing.T, sync bool) (lost []string) {
 		t.Fatal(err)
 	}
 	d = policyOn(t, disk, sync, 25*time.Hour)
-	for range 2 {
-		if code := bindAs(d, dn("locked"), "wrong"); code != ldap.InvalidCredentials {
+	for i := range 2 {
+		if code := bindAs(d, dn("locked"), fmt.Sprint("wrong ", i)); code != ldap.InvalidCredentials {
 			t.Fatal(code)
 		}
 	}
