@@ -17,6 +17,7 @@ import (
 
 	"portolan/internal/audit"
 	"portolan/internal/config"
+	"portolan/internal/guard"
 	"portolan/internal/guard/shapes"
 	"portolan/internal/listen"
 	"portolan/internal/op"
@@ -46,6 +47,7 @@ type Server struct {
 	stats  session.Stats
 	logs   *logs
 	trail  *audit.Trail // nil without
+	pace   *guard.Pace
 	begun  time.Time
 	failed chan error
 	cancel context.CancelFunc // of background work
@@ -62,7 +64,7 @@ func Start(c *config.Config, o ServeOptions) (*Server, error) {
 	if err := assume(c); err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, taken: c, begun: time.Now(), failed: make(chan error, 1)}
+	s := &Server{o: o, taken: c, begun: time.Now(), failed: make(chan error, 1), pace: guard.NewPace(time.Now, waitFor)}
 	var err error
 	if s.certs, err = loadCerts(c); err != nil {
 		return nil, err
@@ -226,7 +228,7 @@ func (s *Server) sessionLimits(c *config.Config, general session.Limits) func(*o
 
 // handler is the engine inside the middleware, the outermost first.
 func (s *Server) handler() op.Handler {
-	var h op.Handler = s.Engine
+	var h op.Handler = s.pace.Middleware()(s.Engine)
 	if s.logs.access != nil {
 		h = s.logs.access.Middleware()(h)
 	}

@@ -34,4 +34,4 @@ type Pacer interface {
 }
 
 // PaceEvery is how many entries a search looks at between two calls of a Pacer.
-const PaceEvery = 1024
+const PaceEvery = 128

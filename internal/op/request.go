@@ -71,9 +71,9 @@ type Request struct {
 	// Trace is what the access log says about the operation. Handlers fill it in as they learn it.
 	Trace Trace
 
-	// Pacer, where set, is asked by a search after every PaceEvery entries; Paced is its own.
+	// Pacer, where set, is asked by a search after every PaceEvery entries; Paced is its own, nil until it was asked.
 	Pacer Pacer
-	Paced bool
+	Paced any
 
 	// DetachFunc is set by the session; see Detach.
 	DetachFunc func() context.Context
