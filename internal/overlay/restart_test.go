@@ -141,3 +141,34 @@ func TestPolicyConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// TestForgiveRepeated: the same wrong password again counts towards a lock, as the draft has it, unless the configuration says
+// that it does not.
+func TestForgiveRepeated(t *testing.T) {
+	for _, forgive := range []bool{false, true} {
+		text := "data_dir = \"" + t.TempDir() + "\"\n[directory]\nsuffix = \"dc=example,dc=org\"\n[password.argon2]\nmemory = \"8MiB\"\ntime = 1\n"
+		if forgive {
+			text += "[overlay.ppolicy]\nforgive_repeated = true\n"
+		}
+		c, err := config.Parse("test.toml", []byte(text+lockOf3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := app.Open(c, app.OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		if _, err := d.AddLDIF(context.Background(), top+aliceOne); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if err := bindTo(d, alice, "yesterday's"); ldap.CodeOf(err) != ldap.InvalidCredentials {
+				t.Fatal(err)
+			}
+		}
+		if locked := bindTo(d, alice, "alice-secret") != nil; locked == forgive {
+			t.Errorf("forgive_repeated = %v, locked: %v", forgive, locked)
+		}
+	}
+}

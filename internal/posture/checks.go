@@ -179,6 +179,7 @@ func harmless() map[string]string {
 		"overlay.autonumber.range.reuse":       "off is the default; on, files of an account that is gone are the next one's, as with useradd",
 
 		"overlay.lastbind.precision":                    "how well last logins are remembered",
+		"overlay.ppolicy.forgive_repeated":              "the same password again tells a guesser nothing new",
 		"overlay.ppolicy.default":                       "names an entry; what it asks is content",
 		"overlay.ppolicy.rule.policy":                   "as overlay.ppolicy.default",
 		"overlay.ppolicy.rule.base":                     "as overlay.ppolicy.default",

@@ -169,7 +169,7 @@ func (x *ppolicy) bind(ctx context.Context, req *op.Request, b *op.BindOutcome) 
 	case why != "":
 		x.refuse(req, a, b, why)
 		return nil
-	case b.Wrong && b.Repeated:
+	case b.Wrong && b.Repeated && x.o.ForgiveRepeated:
 		// A device that goes on sending a password of yesterday: nobody guesses.
 		b.Delay = max(b.Delay, a.policy.delay(len(a.record.recent(a.policy.Policy, a.now))))
 		return nil

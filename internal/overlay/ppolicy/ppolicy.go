@@ -31,6 +31,9 @@ type Options struct {
 	// DiscloseLockout tells clients that ask by the password policy control that an account is locked. It tells whoever
 	// guesses passwords, too, and that the account exists.
 	DiscloseLockout bool `toml:"disclose_lockout"`
+	// ForgiveRepeated does not count a wrong password that was wrong before, from the same source: a device that goes on
+	// sending a password of yesterday locks nobody out. The draft counts it.
+	ForgiveRepeated bool `toml:"forgive_repeated"`
 	// Breached is a list of passwords that are known to attackers, for policies that want it looked at: a file of SHA-1
 	// hashes sorted by hash, a folder of them by prefix, or a plain list of words.
 	Breached string `toml:"breached_passwords,path"`
