@@ -79,7 +79,7 @@ type LargeReader interface {
 }
 
 // NewDraft returns an empty draft.
-func NewDraft() *Draft { return &Draft{} }
+func NewDraft() *Draft { return &Draft{Attrs: make([]DraftAttr, 0, 24)} }
 
 // Edit returns a draft of an entry. r answers for its large attributes while the draft lives; it may be nil for an entry
 // without any.

@@ -182,6 +182,13 @@ func (d *Draft) addSuperclasses(s *schema.Schema) {
 
 // drop removes attributes without values.
 func (d *Draft) drop() {
+	some := 0
+	for some < len(d.Attrs) && d.Attrs[some].count() > 0 {
+		some++
+	}
+	if some == len(d.Attrs) {
+		return
+	}
 	kept := d.Attrs[:0:0]
 	var gone []DraftAttr
 	for _, a := range d.Attrs {

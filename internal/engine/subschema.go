@@ -156,7 +156,7 @@ func (e *Engine) unused(ctx context.Context, r *retiring) error {
 		return ldap.Errorf(ldap.Busy, "the schema has changed meanwhile: try it again")
 	}
 	seen := 0
-	return op.Walk(view, 0, func(entry *dit.Entry) error {
+	return op.Each(view, func(entry *dit.Entry) error {
 		if seen++; seen%256 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}

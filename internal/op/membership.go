@@ -113,6 +113,20 @@ func Walk(r Reader, base dit.ID, f func(e *dit.Entry) error) error {
 	return nil
 }
 
+// entryScanner is a Reader that has a quicker way through all entries than by the tree.
+type entryScanner interface {
+	EachEntry(f func(e *dit.Entry) error) error
+}
+
+// Each calls f for every entry of the directory, in any order. An error of f ends it and is returned. It is for checks of
+// everything: nothing of what it reads goes into caches.
+func Each(r Reader, f func(e *dit.Entry) error) error {
+	if s, ok := r.(entryScanner); ok {
+		return s.EachEntry(f)
+	}
+	return Walk(r, 0, f)
+}
+
 // EachValue calls f for the values of a slot, large or not, until f returns false.
 func EachValue(r Reader, e *dit.Entry, slot int, f func(value []byte) bool) error {
 	if _, large := e.Large(slot); large {

@@ -391,13 +391,11 @@ func (w *indexer) eachOf(x *index, slots sources, src dit.LargeSource, e *dit.En
 			}
 		}
 	case IndexSubstring:
-		grams := w.inlineGrams(w.gramsA[:0], x, e, slots)
-		err := eachLarge(src, e, slots, func(_ schema.Description, _, v []byte) { grams = w.valueGrams(grams, x, v) })
-		w.gramsA = grams
+		grams, err := w.gramsOf(x, slots, src, e)
 		if err != nil {
 			return err
 		}
-		for _, g := range sortGrams(grams) {
+		for _, g := range grams {
 			w.key = appendGram(w.key[:0], g)
 			if err := f(x, x.kind, w.key); err != nil {
 				return err
@@ -405,6 +403,14 @@ func (w *indexer) eachOf(x *index, slots sources, src dit.LargeSource, e *dit.En
 		}
 	}
 	return nil
+}
+
+// gramsOf returns the grams of an entry, ascending. The slice is good until the next use of w.
+func (w *indexer) gramsOf(x *index, slots sources, src dit.LargeSource, e *dit.Entry) ([]uint32, error) {
+	grams := w.inlineGrams(w.gramsA[:0], x, e, slots)
+	err := eachLarge(src, e, slots, func(_ schema.Description, _, v []byte) { grams = w.valueGrams(grams, x, v) })
+	w.gramsA = grams
+	return sortGrams(grams), err
 }
 
 func eachLarge(src dit.LargeSource, e *dit.Entry, slots sources, f func(d schema.Description, key, value []byte)) error {

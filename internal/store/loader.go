@@ -491,6 +491,16 @@ func (w *loadWorker) post(item *loadItem) error {
 		if len(slots) == 0 || !w.mine[i] {
 			continue
 		}
+		if x := w.x.set.list[i]; x.kind == IndexSubstring {
+			grams, err := w.x.gramsOf(x, slots, deltaLarge{item.large}, item.e)
+			if err == nil {
+				err = w.sorter.addGrams(x, grams, item.e.ID)
+			}
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		err := w.x.eachOf(w.x.set.list[i], slots, deltaLarge{item.large}, item.e, func(x *index, kind IndexKind, key []byte) error {
 			return w.sorter.add(x, kind, key, item.e.ID)
 		})

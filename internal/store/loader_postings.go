@@ -86,7 +86,29 @@ func (t *postingTable) add(key []byte, id dit.ID) {
 			return
 		}
 	}
-	t.items = append(t.items, postingItem{hash: h, key: uint32(len(t.keys)), keyLen: uint16(len(key)), last: uint64(id)})
+	t.first(at, h, key, id)
+}
+
+// addGram is add for a gram. Different grams have different hashes, so that no key is looked at. A table takes either grams
+// or keys.
+func (t *postingTable) addGram(g uint32, id dit.ID) {
+	h := g * 0x9e3779b1 // odd: a permutation
+	h ^= h >> 15
+	mask := uint32(len(t.slots) - 1)
+	at := h & mask
+	for ; t.slots[at] != 0; at = (at + 1) & mask {
+		if i := &t.items[t.slots[at]-1]; i.hash == h {
+			t.more(i, uint64(id))
+			return
+		}
+	}
+	var plain, escaped [2 * gramLen]byte
+	t.first(at, h, appendEscaped(escaped[:0], appendGram(plain[:0], g)), id)
+}
+
+// first takes a key that was not there into a free slot.
+func (t *postingTable) first(at, hash uint32, key []byte, id dit.ID) {
+	t.items = append(t.items, postingItem{hash: hash, key: uint32(len(t.keys)), keyLen: uint16(len(key)), last: uint64(id)})
 	t.keys = append(t.keys, key...)
 	t.slots[at] = uint32(len(t.items))
 	if 2*len(t.items) > len(t.slots) {

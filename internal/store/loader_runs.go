@@ -407,6 +407,19 @@ func (s *postingSorter) add(x *index, kind IndexKind, key []byte, id dit.ID) err
 	return nil
 }
 
+// addGrams puts an id into the postings of grams. Ids must not descend.
+func (s *postingSorter) addGrams(x *index, grams []uint32, id dit.ID) error {
+	t := s.table(x, IndexSubstring)
+	for _, g := range grams {
+		t.addGram(g, id)
+	}
+	before := s.count
+	if s.count += len(grams); s.count>>10 != before>>10 {
+		return s.look()
+	}
+	return nil
+}
+
 // look spills when memory is full.
 func (s *postingSorter) look() error {
 	n, full := 0, false

@@ -264,7 +264,7 @@ func (x *constraint) check(r op.Reader, report func(op.Finding)) error {
 	for i, rule := range x.rules {
 		types[i] = rule.types(r.Schema())
 	}
-	return op.Walk(r, 0, func(e *dit.Entry) error {
+	return op.Each(r, func(e *dit.Entry) error {
 		for i, rule := range x.rules {
 			if !slices.ContainsFunc(e.Shape().Slots, func(d schema.Description) bool { return covers(types[i], d.Type) }) {
 				continue

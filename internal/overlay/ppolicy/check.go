@@ -29,7 +29,7 @@ func (x *ppolicy) check(r op.Reader, report func(op.Finding)) error {
 				Advice: "add the entry with the object class pwdPolicy, or correct the name"})
 		}
 	}
-	err := op.Walk(r, 0, func(e *dit.Entry) error {
+	err := op.Each(r, func(e *dit.Entry) error {
 		return x.checkEntry(r, s, e, report)
 	})
 	if err != nil {

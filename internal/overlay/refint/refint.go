@@ -206,7 +206,7 @@ func required(s *schema.Schema, d *dit.Draft, t *schema.AttributeType) bool {
 func (x refint) check(r op.Reader, report func(op.Finding)) error {
 	s := r.Schema()
 	types := x.types(s)
-	return op.Walk(r, 0, func(e *dit.Entry) error {
+	return op.Each(r, func(e *dit.Entry) error {
 		for slot, desc := range e.Shape().Slots {
 			if !slices.ContainsFunc(types, desc.Type.IsA) {
 				continue
