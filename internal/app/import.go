@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -240,6 +241,13 @@ var errOnlyEntries = errors.New("a change record: an import takes entries; send 
 func (d *Directory) load(ctx context.Context, o ImportOptions, above dit.CSN) (sum *ImportSummary, err error) {
 	sum = &ImportSummary{}
 	im := &importer{d: d, o: o, sum: sum, csn: above.Next(time.Now(), 0), now: time.Now()}
+	for _, suffix := range d.Config.Directory.AllSuffixes() {
+		norm, err := d.Schema().NormalizeDN(nil, []byte(suffix))
+		if err != nil {
+			return nil, err
+		}
+		im.suffixes = append(im.suffixes, norm)
+	}
 	if o.Continue {
 		im.names = make(map[string]bool)
 	}
@@ -261,27 +269,36 @@ func (d *Directory) load(ctx context.Context, o ImportOptions, above dit.CSN) (s
 		return sum, errors.Join(err, loader.Abort())
 	}
 	sum.Dropped, sum.Hashed, sum.Unusable = im.dropped.Load(), im.hashed.Load(), im.unusable.Load()
-	return sum, d.checkOverlays(func(f Finding) {
-		if sum.Broken++; len(sum.Findings) < maxFindings {
-			sum.Findings = append(sum.Findings, f)
-		}
-	})
+	sum.Findings, sum.Broken, err = d.checkOverlays()
+	return sum, err
 }
 
-// checkOverlays asks every overlay whether what it keeps is right.
-func (d *Directory) checkOverlays(report func(Finding)) error {
-	view := d.Store.View()
-	defer view.Close()
+// checkOverlays asks every overlay whether what it keeps is right, all at the same time, and returns the first findings, in
+// the order of the overlays, and how many there are.
+func (d *Directory) checkOverlays() (first []Finding, all int, err error) {
+	found, counts, errs := make([][]Finding, len(d.overlays)), make([]int, len(d.overlays)), make([]error, len(d.overlays))
+	var running sync.WaitGroup
 	for i := range d.overlays {
-		if check := d.overlays[i].Check; check != nil {
-			if err := check(view, func(f op.Finding) {
-				report(Finding{Part: "overlay " + d.overlays[i].Name, Where: f.Where, What: f.What, Advice: f.Advice})
-			}); err != nil {
-				return err
-			}
+		check := d.overlays[i].Check
+		if check == nil {
+			continue
 		}
+		running.Go(func() {
+			view := d.Store.View()
+			defer view.Close()
+			errs[i] = check(view, func(f op.Finding) {
+				if counts[i]++; counts[i] <= maxFindings {
+					found[i] = append(found[i], Finding{Part: "overlay " + d.overlays[i].Name, Where: f.Where, What: f.What, Advice: f.Advice})
+				}
+			})
+		})
 	}
-	return nil
+	running.Wait()
+	for i := range found {
+		first = append(first, found[i][:min(len(found[i]), maxFindings-len(first))]...)
+		all += counts[i]
+	}
+	return first, all, errors.Join(errs...)
 }
 
 // importer turns files into sealed entries, in parallel and in order.
@@ -291,6 +308,8 @@ type importer struct {
 	sum *ImportSummary
 	csn dit.CSN
 	now time.Time
+	// suffixes are the canonical names of the naming contexts.
+	suffixes [][]byte
 
 	names                     map[string]bool // with Continue: what has been loaded, so that a refusal comes before the loader's
 	dropped, hashed, unusable atomic.Int64
@@ -473,7 +492,7 @@ func (im *importer) reject(source *ImportSource, it *importItem, err error) erro
 
 // seal parses and seals the records of a batch.
 func (im *importer) seal(b *importBatch) {
-	p := ldif.NewParser(ldif.Options{})
+	p, d := ldif.NewParser(ldif.Options{}), dit.NewDraft()
 	for i := range b.items {
 		it := &b.items[i]
 		if it.err != nil {
@@ -481,7 +500,8 @@ func (im *importer) seal(b *importBatch) {
 		}
 		rec, err := p.Parse(it.block, it.line)
 		if err == nil {
-			err = im.sealOne(rec, it, b.first+i)
+			d.Reset()
+			err = im.sealOne(rec, d, it, b.first+i)
 		}
 		it.err = err
 		if err == nil && !im.o.Continue {
@@ -497,12 +517,11 @@ var computed = map[string]bool{
 	"structuralObjectClass": true, "contextCSN": true, "collectiveAttributeSubentries": true,
 }
 
-func (im *importer) sealOne(rec *ldif.Record, it *importItem, number int) error {
+func (im *importer) sealOne(rec *ldif.Record, d *dit.Draft, it *importItem, number int) error {
 	if rec.Kind != ldif.Content && rec.Kind != ldif.Add {
 		return errOnlyEntries
 	}
 	s := im.d.Schema()
-	d := dit.NewDraft()
 	if err := im.name(rec.DN, d, it); err != nil {
 		return err
 	}
@@ -565,17 +584,14 @@ func (im *importer) name(dn string, d *dit.Draft, it *importItem) error {
 	}
 	s := im.d.Schema()
 	it.norm = string(s.NormalizeParsed(nil, name))
-	view := im.d.Store.View()
-	defer view.Close()
-	if view.Suffix(it.norm) {
+	if slices.ContainsFunc(im.suffixes, func(suffix []byte) bool { return string(suffix) == it.norm }) {
 		d.RDN, d.NormRDN = name.String(), it.norm
 		return nil
 	}
 	it.parent = string(s.NormalizeParsed(nil, name[1:]))
 	d.RDN, d.NormRDN = name[0].String(), string(s.NormalizeRDN(nil, name[0]))
-	for _, suffix := range im.d.Config.Directory.AllSuffixes() {
-		norm, err := s.NormalizeDN(nil, []byte(suffix))
-		if err == nil && schema.DNUnder([]byte(it.norm), norm) {
+	for _, suffix := range im.suffixes {
+		if schema.DNUnder([]byte(it.norm), suffix) {
 			return nil
 		}
 	}

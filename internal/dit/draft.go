@@ -81,6 +81,12 @@ type LargeReader interface {
 // NewDraft returns an empty draft.
 func NewDraft() *Draft { return &Draft{Attrs: make([]DraftAttr, 0, 24)} }
 
+// Reset makes a draft empty, for the next new entry. What was sealed before keeps no part of it.
+func (d *Draft) Reset() {
+	clear(d.Attrs)
+	*d = Draft{Attrs: d.Attrs[:0]}
+}
+
 // Edit returns a draft of an entry. r answers for its large attributes while the draft lives; it may be nil for an entry
 // without any.
 func (e *Entry) Edit(r LargeReader) *Draft {

@@ -175,6 +175,69 @@ func TestModifyOperations(t *testing.T) {
 	}
 }
 
+// A draft that is used again has nothing of the entry before, and what was sealed does not change with it.
+func TestDraftIsUsedAgain(t *testing.T) {
+	s := shapes.Schema
+	d := NewDraft()
+	fill := func(rdn string, values ...string) *Entry {
+		d.Reset()
+		d.RDN, d.NormRDN = rdn, rdn
+		for i := 0; i < len(values); i += 2 {
+			if err := d.Add(s, describe(t, values[i]), [][]byte{[]byte(values[i+1])}, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e, _, err := d.Seal(shapes, SealOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	first := fill("cn=a", "objectClass", "person", "cn", "a", "sn", "A", "telephoneNumber", "1", "description", "first")
+	second := fill("cn=b", "objectClass", "person", "cn", "b", "sn", "B")
+	if v := second.First(describe(t, "description")); v != nil {
+		t.Errorf("the second entry has the description %q of the first", v)
+	}
+	if v := first.First(describe(t, "sn")); string(v) != "A" {
+		t.Errorf("the first entry's sn is %q now", v)
+	}
+}
+
+// Values that came by Set are checked when the entry is sealed, also beside others that came by Add.
+func TestSealChecksWhatAddDidNot(t *testing.T) {
+	s := shapes.Schema
+	number := describe(t, "uidNumber")
+	for name, change := range map[string]func(d *Draft) error{
+		"set": func(d *Draft) error { d.Set(number.Type, []byte("x")); return nil },
+		"set, then add": func(d *Draft) error {
+			d.Set(describe(t, "telephoneNumber").Type, []byte(""))
+			return d.Add(s, describe(t, "telephoneNumber"), [][]byte{[]byte("1")}, false)
+		},
+		"add, then set": func(d *Draft) error {
+			err := d.Add(s, number, [][]byte{[]byte("1")}, false)
+			d.Set(number.Type, []byte("x"))
+			return err
+		},
+		"add, delete, set": func(d *Draft) error {
+			err := errors.Join(d.Add(s, number, [][]byte{[]byte("1")}, false), d.Delete(s, number, [][]byte{[]byte("1")}, false))
+			d.Set(number.Type, []byte("x"))
+			return err
+		},
+	} {
+		d := draft(t, "cn=a", "objectClass", "person", "objectClass", "posixAccount", "cn", "a", "sn", "A", "uid", "a", "gidNumber", "1", "homeDirectory", "/", "uidNumber", "2")
+		d.Delete(s, number, nil, false)
+		if name == "set, then add" {
+			d.Add(s, number, [][]byte{[]byte("2")}, false)
+		}
+		if err := change(d); err != nil {
+			t.Fatal(name, err)
+		}
+		if _, _, err := d.Seal(shapes, SealOptions{}); ldap.CodeOf(err) != ldap.InvalidAttributeSyntax {
+			t.Errorf("%s: sealed with %v", name, err)
+		}
+	}
+}
+
 // TestDraftAgainstModel runs random changes of one attribute, inline and large, against a map.
 func TestDraftAgainstModel(t *testing.T) {
 	s := shapes.Schema

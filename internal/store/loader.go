@@ -241,7 +241,10 @@ func (l *Loader) finish() error {
 		return *err
 	}
 	bulks := []kv.Bulk{l.entries, l.large}
+	var opening sync.Mutex
 	open := func() (kv.Bulk, error) {
+		opening.Lock()
+		defer opening.Unlock()
 		b, err := l.s.db.NewBulk()
 		if err == nil {
 			bulks = append(bulks, b)
@@ -253,10 +256,13 @@ func (l *Loader) finish() error {
 			b.Abort() // after Finish it does nothing
 		}
 	}()
-	if err := l.mergeRecords(open); err != nil {
-		return err
-	}
-	if err := l.mergePostings(open); err != nil {
+	// What sorted the records is of no use to the postings, and the other way round.
+	var posted error
+	var merging sync.WaitGroup
+	merging.Go(func() { posted = l.mergePostings(open) })
+	err := l.mergeRecords(open)
+	merging.Wait()
+	if err = first(err, posted); err != nil {
 		return err
 	}
 	return l.s.exclusive(l.ctx, func() error {
@@ -280,6 +286,14 @@ func (l *Loader) moveIn(bulks []kv.Bulk) error {
 	b := db.NewBatch()
 	defer b.Close()
 	for _, space := range loadedSpaces {
+		// A tombstone where there is nothing would keep the tables out of the last level: all would be written once more.
+		empty, err := isEmptySpace(db, space)
+		if err != nil {
+			return err
+		}
+		if empty {
+			continue
+		}
 		if err := b.DeleteRange([]byte{space}, []byte{space + 1}); err != nil {
 			return err
 		}

@@ -154,6 +154,8 @@ func (t *Tx) Get(id dit.ID) (*dit.Entry, error) {
 	e, err := readEntry(t.b, t.gen.shapes, id, t.key, &t.buf)
 	if e != nil {
 		t.gen.caches.fillEntry(e, t.acked)
+		// Who has found it by a filter may change it by its name next.
+		t.gen.caches.fillPlace(e.Parent, e.NormRDN, id, t.acked)
 	}
 	return e, err
 }

@@ -143,6 +143,8 @@ func (v *View) Get(id dit.ID) (*dit.Entry, error) {
 	e, err := readEntry(r, v.gen.shapes, id, v.key, &v.buf)
 	if e != nil {
 		v.gen.caches.fillEntry(e, v.at.seq)
+		// Who has found it by a filter may change it by its name next.
+		v.gen.caches.fillPlace(e.Parent, e.NormRDN, id, v.at.seq)
 	}
 	return e, err
 }

@@ -100,6 +100,8 @@ func engineOptions(o Options, fs vfs.FS, t *trouble) *pebble.Options {
 		l.IndexBlockSize = 256 << 10
 		l.Compression = func() *block.CompressionProfile { return block.FastestCompression }
 		if i < len(e.Levels)-1 {
+			// What is above the last level is small, and is rewritten soon.
+			l.Compression = func() *block.CompressionProfile { return block.NoCompression }
 			// Ten bits a key: one lookup in a hundred goes to a table in vain. The last level has none: it would be nine
 			// tenths of all filter memory, and most keys asked for are there.
 			l.FilterPolicy = bloom.FilterPolicy(10)
