@@ -5,12 +5,15 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"portolan/internal/audit"
 	"portolan/internal/config"
+	"portolan/internal/replica"
 	"portolan/internal/session"
 	"portolan/internal/store"
 )
@@ -81,6 +84,8 @@ type Status struct {
 	Store      map[string]int64 `json:"store"` // figures of the store and its engine
 	LastBackup *LastBackup      `json:"last_backup,omitempty"`
 	Audit      *audit.Stats     `json:"audit,omitempty"` // of a running server's audit log
+	// Replicas are the suffixes that are copies, of a running server.
+	Replicas []replica.Status `json:"replicas,omitempty"`
 	// Warnings are what somebody should look at, one sentence each.
 	Warnings []string `json:"warnings"`
 }
@@ -218,8 +223,29 @@ func (a *Admin) addLive(s *Status) {
 			s.warn("the audit log %s cannot be written since %s, and %d lines were lost: %s", x.File, x.Since.Format(time.RFC3339), x.Lost, x.Trouble)
 		}
 	}
+	for _, c := range a.d.Replicas() {
+		x := c.Status()
+		s.Replicas = append(s.Replicas, x)
+		s.replicaWarnings(&x)
+	}
 	if l.Panics > 0 {
 		s.warn("%d operations ended with an internal error since the start: see the log", l.Panics)
+	}
+}
+
+// replicaWarnings says what is wrong with a copy.
+func (s *Status) replicaWarnings(x *replica.Status) {
+	if x.Error != "" {
+		s.warn("the copy of %s does not follow %s: %s", x.Base, x.Provider, x.Error)
+	}
+	if x.Refused > 0 {
+		s.warn("%d entries of %s could not be stored in the copy of %s: see the log", x.Refused, x.Provider, x.Base)
+	}
+	if x.Unplaced > 0 {
+		s.warn("%d entries are not in the copy of %s: %s does not show those above them", x.Unplaced, x.Base, x.Provider)
+	}
+	for _, what := range slices.Sorted(maps.Keys(x.Skipped)) {
+		s.warn("the copy of %s is without %d values: %s", x.Base, x.Skipped[what], what)
 	}
 }
 

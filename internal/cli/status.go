@@ -78,6 +78,13 @@ func printStatus(to io.Writer, s *app.Status, now time.Time) error {
 	if s.Journal.NewestCSN != "" {
 		row("", "newest change %s", s.Journal.NewestCSN)
 	}
+	for i := range s.Replicas {
+		x := &s.Replicas[i]
+		row(first(i, "Copies"), "%s of %s: %s, %s", x.Base, x.Provider, x.State, behind(x.Behind))
+		if x.CSN != "" {
+			row("", "has %s", x.CSN)
+		}
+	}
 	row("Indexes", "%d ready, %d not", s.Indexes.Ready, len(s.Indexes.NotReady))
 	row("Store", "%s in %s, %s free", octets(s.Disk.Used), s.DataDir, octets(s.Disk.Free))
 	caches := fmt.Sprintf("%d entries in %s, blocks in %s", s.Caches.Entries, octets(s.Caches.EntryOctets), octets(s.Caches.BlockOctets))
@@ -98,6 +105,17 @@ func printStatus(to io.Writer, s *app.Status, now time.Time) error {
 		row(first(i, "Warnings"), "%s", text)
 	}
 	return w.Flush()
+}
+
+// behind says how old a copy may be.
+func behind(seconds int64) string {
+	switch {
+	case seconds < 0:
+		return "not complete yet"
+	case seconds == 0:
+		return "nothing behind"
+	}
+	return lasting(time.Duration(seconds)*time.Second) + " behind"
 }
 
 func first(i int, label string) string {

@@ -3,11 +3,15 @@ package ldaptest
 import (
 	"context"
 	"net"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
+	"portolan/internal/kv"
+	"portolan/internal/kv/memkv"
 	"portolan/internal/replica"
+	"portolan/internal/store"
 )
 
 // pauses let replication wait between two attempts until the test says so.
@@ -106,4 +110,18 @@ func (s *Server) Disconnect() {
 	for nc := range s.conns.open {
 		nc.Close()
 	}
+}
+
+// Backup returns a copy of the server's data as it is now.
+func (s *Server) Backup(t testing.TB) kv.DB {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "backup")
+	if err := s.Store.Checkpoint(dir); err != nil {
+		t.Fatal(err)
+	}
+	db, err := memkv.Load(dir, store.Merger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
 }

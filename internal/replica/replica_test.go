@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -56,13 +54,12 @@ member: uid=bob,ou=people,dc=example,dc=org
 
 // pair is a provider and its replica.
 type pair struct {
-	t          testing.TB
-	provider   *ldaptest.Server
-	replica    *ldaptest.Server
-	more       string // configuration of the replica
-	log        *logText
-	login      string
-	newReplica func(o ldaptest.Options) *ldaptest.Server
+	t        testing.TB
+	provider *ldaptest.Server
+	replica  *ldaptest.Server
+	more     string // configuration of the replica
+	login    string
+	log      *logText
 }
 
 // logText is a log to look into.
@@ -90,11 +87,7 @@ func newPair(t testing.TB, o ldaptest.Options, more string) *pair {
 		o.LDIF = people
 	}
 	p := &pair{t: t, more: more, log: &logText{}}
-	file := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(file, []byte(ldaptest.AdminPassword+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p.login = fmt.Sprintf("bind_dn = %q\npassword_file = %q\n", ldaptest.AdminDN, file)
+	p.login = loginOf(t, ldaptest.AdminDN, ldaptest.AdminPassword)
 	p.provider = ldaptest.Start(t, o)
 	p.start(nil)
 	return p
