@@ -127,18 +127,19 @@ func (a *Admin) SetPassword(ctx context.Context, change PasswordChange) (*Passwo
 	return &PasswordSet{DN: change.DN, Generated: generated, Seq: req.Trace.Seq}, nil
 }
 
-// adminPasswordChanged takes over a new hash of the administrator's password.
-func (d *Directory) adminPasswordChanged(stored []byte) {
+// adminPasswordChanged takes over a new password of the administrator and its hash.
+func (d *Directory) adminPasswordChanged(stored, password []byte) {
 	d.setting.Lock()
 	defer d.setting.Unlock()
 	s := *d.Engine.Settings()
+	scram := adminScram(&s, password)
 	d.version++
-	s.AdminStored, s.PolicyVersion = stored, d.version
+	s.AdminStored, s.AdminScram, s.PolicyVersion = stored, scram, d.version
 	d.Engine.Set(&s)
 }
 
 // setAdminPassword writes a hash into the administrator's password file and tells changed, which may be nil.
-func setAdminPassword(c *config.Config, change PasswordChange, changed func(stored []byte)) (*PasswordSet, error) {
+func setAdminPassword(c *config.Config, change PasswordChange, changed func(stored, password []byte)) (*PasswordSet, error) {
 	file := c.Directory.AdminPasswordFile
 	switch {
 	case c.Directory.AdminDN == "":
@@ -158,7 +159,7 @@ func setAdminPassword(c *config.Config, change PasswordChange, changed func(stor
 		return nil, fmt.Errorf("the administrator's password was not changed: %w", err)
 	}
 	if changed != nil {
-		changed(stored)
+		changed(stored, password)
 	}
 	return &PasswordSet{DN: c.Directory.AdminDN, Generated: generated, File: file}, nil
 }

@@ -231,7 +231,11 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 		Now:    lists.Now, Rand: lists.Rand, Log: d.Log,
 	}
 	d.ports = ports
-	d.Engine.Wire(controls(d.Config, ports), extended(d.Engine, ports), mechanisms(d.Engine))
+	sasl, err := mechanisms(d.Config, d.Engine, ports)
+	if err != nil {
+		return err
+	}
+	d.Engine.Wire(controls(d.Config, ports), extended(d.Engine, ports), sasl)
 	for _, t := range trees(d.Config, ports) {
 		if err := d.Engine.AddTree(t); err != nil {
 			return err
@@ -270,11 +274,11 @@ func (d *Directory) settings(c *config.Config) (*engine.Settings, error) {
 	d.version++
 	sch := d.Schema()
 	s := &engine.Settings{
-		PolicyVersion:  d.version,
-		RequireTLS:     engine.TLSPolicy(c.Security.RequireTLS),
-		AnonymousRead:  c.Security.Anonymous == "read",
-		ReadOnly:       c.Directory.ReadOnly || len(c.Replica) > 0,
-		Passwords:      passwordParams(c),
+		PolicyVersion: d.version,
+		RequireTLS:    engine.TLSPolicy(c.Security.RequireTLS),
+		AnonymousRead: c.Security.Anonymous == "read",
+		ReadOnly:      c.Directory.ReadOnly || len(c.Replica) > 0,
+		Passwords:     passwordParams(c), ScramIterations: scramIterations(c),
 		LargeThreshold: store.DefaultLargeThreshold,
 		MaxFilterNodes: c.Limits.MaxFilterNodes, MaxControls: c.Limits.MaxControls, MaxAttributes: c.Limits.MaxAttributes,
 	}
@@ -329,7 +333,20 @@ func (d *Directory) adminSecret(c *config.Config, s *engine.Settings) error {
 	if s.AdminStored, err = credential.Hash(s.Passwords, secret, rand.Reader); err != nil {
 		return config.ErrorAt(at, err.Error(), "")
 	}
+	s.AdminScram = adminScram(s, secret)
 	return nil
+}
+
+// adminScram returns the SCRAM key of the administrator's password; nil where there is none.
+func adminScram(s *engine.Settings, password []byte) []byte {
+	if s.ScramIterations == 0 {
+		return nil
+	}
+	key, err := credential.NewScramKey(password, s.ScramIterations, rand.Reader)
+	if err != nil {
+		return nil // a password that SASLprep does not allow
+	}
+	return key.Stored()
 }
 
 func passwordParams(c *config.Config) credential.Params {
@@ -359,7 +376,7 @@ func (d *Directory) SetAdminPassword(password []byte) error {
 	if err != nil {
 		return err
 	}
-	d.adminPasswordChanged(stored)
+	d.adminPasswordChanged(stored, password)
 	return nil
 }
 

@@ -1,7 +1,10 @@
 package app
 
 import (
+	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"portolan/internal/config"
 	"portolan/internal/control"
@@ -80,11 +83,34 @@ func extended(e *engine.Engine, p *op.Ports) []op.Extended {
 }
 
 // mechanisms are the SASL mechanisms.
-func mechanisms(e *engine.Engine) []op.Mechanism {
-	return []op.Mechanism{
+func mechanisms(c *config.Config, e *engine.Engine, p *op.Ports) ([]op.Mechanism, error) {
+	return offered(c, append(sasl.Scram(e, p, func(name string) bool { return slices.Contains(c.SASL.Mechanisms, name) }),
 		sasl.External(e, os.Geteuid()),
 		sasl.Plain(e),
+	))
+}
+
+// offered returns the mechanisms that a configuration names.
+func offered(c *config.Config, all []op.Mechanism) ([]op.Mechanism, error) {
+	names := make([]string, len(all))
+	for i := range all {
+		names[i] = all[i].Name
 	}
+	for i, name := range c.SASL.Mechanisms {
+		if !slices.Contains(names, name) {
+			at := c.At(fmt.Sprintf("sasl.mechanisms[%d]", i))
+			return nil, config.ErrorAt(at, fmt.Sprintf("there is no mechanism %q", name), "write some of "+strings.Join(names, ", "))
+		}
+	}
+	return slices.DeleteFunc(all, func(m op.Mechanism) bool { return !slices.Contains(c.SASL.Mechanisms, m.Name) }), nil
+}
+
+// scramIterations is the count of new SCRAM keys, 0 where no mechanism uses them.
+func scramIterations(c *config.Config) int {
+	if slices.ContainsFunc(c.SASL.Mechanisms, func(name string) bool { return strings.HasPrefix(name, "SCRAM-") }) {
+		return c.SASL.ScramIterations
+	}
+	return 0
 }
 
 // trees are the parts of the directory that are computed.

@@ -25,6 +25,7 @@ type Config struct {
 	Limits    Limits       `toml:"limits"`
 	Password  Password     `toml:"password"`
 	Guard     Guard        `toml:"guard"`
+	SASL      SASL         `toml:"sasl"`
 	Schema    Schema       `toml:"schema"`
 	Store     Store        `toml:"store"`
 	Journal   Journal      `toml:"journal"`
@@ -180,6 +181,14 @@ type Argon2 struct {
 	Memory      int64 `toml:"memory,size" min:"8388608" max:"1073741824"`
 	Time        int   `toml:"time" min:"1" max:"64"`
 	Parallelism int   `toml:"parallelism" min:"1" max:"16"`
+}
+
+// SASL says how clients bind by SASL.
+type SASL struct {
+	// Mechanisms are the names of those that are offered; package app knows which there are.
+	Mechanisms []string `toml:"mechanisms,one"`
+	// ScramIterations is the count of new SCRAM keys.
+	ScramIterations int `toml:"scram_iterations" min:"4096" max:"2000000"`
 }
 
 // Schema says which schema is loaded besides the shipped one.

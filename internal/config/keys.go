@@ -192,6 +192,12 @@ func sections() []Section {
 			{Name: "max_delayed", Default: `1000`, Example: `200`, Reload: true,
 				Doc: "Attempts that may wait at one time; beyond it the answer is busy."},
 		}},
+		{Table: "sasl", Doc: "Binds by a SASL mechanism instead of a name and a password.", Keys: []Key{
+			{Name: "mechanisms", Default: `["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "EXTERNAL", "PLAIN"]`, Example: `["EXTERNAL"]`,
+				Doc: "The mechanisms that are offered where a connection allows them: EXTERNAL with a client certificate or on a Unix socket, PLAIN where nobody can read on the way, SCRAM-SHA-256-PLUS under TLS. With a SCRAM mechanism a key is kept beside each password that is set or, once, used in a simple bind."},
+			{Name: "scram_iterations", Default: `65536`, Example: `131072`, Reload: true,
+				Doc: "How often a password is hashed for its SCRAM key. Every client that binds by SCRAM computes as much; a key that is stolen is as hard to guess a password from as it takes."},
+		}},
 		{Table: "schema", Doc: "Schema besides what is shipped.", Keys: []Key{
 			{Name: "files", Default: `[]`, Example: `["/etc/portolan/local.schema"]`,
 				Doc: "Schema files, read in this order: the notation of RFC 4512, slapd .schema files, or cn=config LDIF."},

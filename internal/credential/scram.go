@@ -19,9 +19,10 @@ const (
 	// ScramScheme is the name of the stored form that ScramKey.String writes and ParseScram reads.
 	ScramScheme = "SCRAM-SHA-256"
 
-	// ScramIterations is the count for new keys; RFC 7677 4 asks for at least 4096.
-	ScramIterations = 4096
+	// ScramSalt is the size of a new salt in bytes.
+	ScramSalt = 16
 
+	// RFC 7677 4 asks for at least so many.
 	scramMinIterations = 4096
 	scramMaxSalt       = 64
 )
@@ -37,7 +38,7 @@ type ScramKey struct {
 
 // NewScramKey derives a key with a fresh salt of 16 bytes from rand. See ScramKeys.
 func NewScramKey(password []byte, iterations int, rand io.Reader) (ScramKey, error) {
-	salt := make([]byte, 16)
+	salt := make([]byte, ScramSalt)
 	if _, err := io.ReadFull(rand, salt); err != nil {
 		return ScramKey{}, fmt.Errorf("salt for a SCRAM key: %w", err)
 	}

@@ -96,11 +96,11 @@ func TestScramBounds(t *testing.T) {
 			t.Errorf("%d bytes of salt: %v", n, err)
 		}
 	}
-	k, err := NewScramKey([]byte("x"), ScramIterations, rand.Reader)
+	k, err := NewScramKey([]byte("x"), scramMinIterations, rand.Reader)
 	if err != nil || len(k.Salt) != 16 {
 		t.Errorf("%v, %d bytes of salt", err, len(k.Salt))
 	}
-	if _, err := NewScramKey([]byte("x"), ScramIterations, strings.NewReader("short")); err == nil {
+	if _, err := NewScramKey([]byte("x"), scramMinIterations, strings.NewReader("short")); err == nil {
 		t.Error("a short read of the random source goes unseen")
 	}
 	if text := fmt.Sprintf("%v %+v %#v %s", k, k, k, k); strings.Contains(text, "Stored") || len(text) > 100 {

@@ -9,7 +9,6 @@ import (
 	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/internal/schema"
-	"portolan/internal/store"
 	"portolan/ldap"
 )
 
@@ -98,7 +97,7 @@ func (e *Engine) authenticateUnguarded(ctx context.Context, req *op.Request, nor
 			}
 			b.Entry = entry
 			b.Identity = &op.Identity{Name: b.Name, Entry: entry.ID, UUID: entry.UUID, Method: method}
-			b.Stored = passwordsOf(view, entry)
+			b.Stored = passwordsOf(view.Schema(), entry)
 		}
 	}
 	own := len(b.Stored)
@@ -108,7 +107,7 @@ func (e *Engine) authenticateUnguarded(ctx context.Context, req *op.Request, nor
 	}
 	// What is remembered was looked at when it was hashed.
 	if hashed && b.Entry != nil && b.Index >= 0 && b.Index < own {
-		e.rehash(req, set, b.Entry, b.Stored[b.Index], b.Password)
+		e.rehash(req, view.Schema(), set, b.Entry, b.Stored[b.Index], b.Password)
 	}
 	return nil
 }
@@ -266,9 +265,9 @@ func mayBind(s *schema.Schema, entry *dit.Entry, c *op.Conn) error {
 }
 
 // passwordsOf returns the values of userPassword, its subtypes and options included.
-func passwordsOf(view *store.View, entry *dit.Entry) [][]byte {
+func passwordsOf(s *schema.Schema, entry *dit.Entry) [][]byte {
 	var out [][]byte
-	want := schema.Description{Type: view.Schema().Known.UserPassword}
+	want := schema.Description{Type: s.Known.UserPassword}
 	for slot, d := range entry.Shape().Slots {
 		if !want.Contains(d) {
 			continue
@@ -400,7 +399,7 @@ func (e *Engine) saslBind(ctx context.Context, req *op.Request, m *ldap.BindRequ
 func (e *Engine) saslStep(ctx context.Context, req *op.Request, state *exchange, creds []byte) error {
 	challenge, who, err := state.step.Step(ctx, req, creds)
 	if err != nil {
-		if who != nil && who.Entry != 0 {
+		if who != nil {
 			return e.admit(ctx, req, who, err)
 		}
 		return err
@@ -435,13 +434,16 @@ func (e *Engine) saslBound(ctx context.Context, req *op.Request, who *op.Identit
 
 // admit asks for an identity that a mechanism proved without a password here what a password bind asks: is the account
 // in force, and do the overlays agree. failed is not nil where the mechanism found that the credentials were wrong: the
-// overlays are to know.
+// overlays are to know, also where the name is nobody's.
 func (e *Engine) admit(ctx context.Context, req *op.Request, who *op.Identity, failed error) error {
 	if who.Method == "PLAIN" {
 		return failed // it went through Authenticate
 	}
-	outcome := op.BindOutcome{Name: who.Name, Identity: who, Proved: who.Method, Index: -1, Err: failed, Wrong: failed != nil}
-	err := e.admitted(ctx, req, &outcome)
+	outcome := op.BindOutcome{Name: who.Name, Proved: who.Method, Index: -1, Err: failed, Wrong: failed != nil}
+	if who.Entry != 0 || who.Admin {
+		outcome.Identity = who
+	}
+	err := e.admitted(ctx, req, &outcome, who.Entry)
 	if err = e.conclude(ctx, req, &outcome, err); err != nil {
 		return err
 	}
@@ -449,19 +451,29 @@ func (e *Engine) admit(ctx context.Context, req *op.Request, who *op.Identity, f
 	return nil
 }
 
-func (e *Engine) admitted(ctx context.Context, req *op.Request, b *op.BindOutcome) error {
+func (e *Engine) admitted(ctx context.Context, req *op.Request, b *op.BindOutcome, id dit.ID) error {
 	view := e.o.Store.View()
 	defer view.Close()
-	entry, err := view.Get(b.Identity.Entry)
-	if err != nil {
-		return err
+	b.Reader = view
+	if id != 0 {
+		entry, err := view.Get(id)
+		if err != nil {
+			return err
+		}
+		if entry == nil {
+			return errCredentials("the entry is gone")
+		}
+		b.Entry = entry
+		if b.Err == nil {
+			b.Err = mayBind(view.Schema(), entry, req.Conn)
+		}
 	}
-	if entry == nil {
-		return errCredentials("the entry is gone")
-	}
-	b.Entry, b.Reader = entry, view
-	if b.Err == nil {
-		b.Err = mayBind(view.Schema(), entry, req.Conn)
+	for i := range e.o.Overlays {
+		if hook := e.o.Overlays[i].Attempt; hook != nil {
+			if err := hook(ctx, req, b); err != nil {
+				return err
+			}
+		}
 	}
 	return e.bound(ctx, req, b)
 }

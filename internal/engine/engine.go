@@ -61,7 +61,11 @@ type Settings struct {
 	// AdminStored is the stored form of the admin's password; nil: the admin cannot bind with one.
 	AdminStored []byte
 	Passwords   credential.Params
-	RequireTLS  TLSPolicy
+	// ScramIterations is the count of new SCRAM keys; 0 where SCRAM is not offered: there are no keys then. AdminScram is the
+	// admin's key in its stored form, where the password is known in clear.
+	ScramIterations int
+	AdminScram      []byte
+	RequireTLS      TLSPolicy
 	// AnonymousRead gives anonymous what the access rules give it; without it anonymous sees the root DSE and no more.
 	AnonymousRead bool
 	ReadOnly      bool

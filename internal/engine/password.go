@@ -20,6 +20,7 @@ type prepared struct {
 	seq uint64 // Entry.Seq; 0 for an add
 	// mods are the changes of the request with clear passwords replaced by hashes, or by the stored value that they match.
 	mods []ldap.Mod
+	keys []scramKey // of the new passwords
 }
 
 // errMoved says inside a transaction that the entry is not the one that passwords were prepared for.
@@ -60,6 +61,7 @@ func (e *Engine) prepare(ctx context.Context, req *op.Request, set *Settings, dn
 	if err = e.conclude(ctx, req, &change.checked, err); err != nil {
 		return nil, err
 	}
+	p.keys = change.keys
 	return p, nil
 }
 
@@ -76,6 +78,7 @@ type passwordChange struct {
 
 	old   []byte // the value to be deleted that the request named last
 	right bool
+	keys  []scramKey
 	// checked gathers what is left to do once old passwords were checked.
 	checked op.BindOutcome
 }
@@ -85,7 +88,7 @@ func (p *passwordChange) prepare(ctx context.Context) ([]ldap.Mod, error) {
 	p.view = p.e.o.Store.View()
 	defer p.view.Close()
 	if p.entry != nil {
-		p.stored = passwordsOf(p.view, p.entry)
+		p.stored = passwordsOf(p.view.Schema(), p.entry)
 	}
 	mods := slices.Clone(p.mods)
 	for i := range mods {
@@ -152,7 +155,13 @@ func (p *passwordChange) admit(ctx context.Context, password []byte) ([]byte, er
 	if err := p.ask(ctx, password); err != nil {
 		return nil, err
 	}
-	return p.e.hashed(ctx, p.req, p.set, password)
+	hash, err := p.e.hashed(ctx, p.req, p.set, password)
+	if err != nil {
+		return nil, err
+	}
+	key, err := p.e.deriveScram(ctx, p.req, p.set, password)
+	p.keys = append(p.keys, scramKey{hash: hash, key: key})
+	return hash, err
 }
 
 // ask shows a new password to the overlays.
@@ -244,62 +253,6 @@ func checkSecret(s *schema.Schema) func(*schema.AttributeType, []byte) error {
 	}
 }
 
-// rehash replaces a stored hash that is weaker than what is configured, after the password was right. It runs behind
-// the client's back: when there is no room for it, the next bind tries again.
-func (e *Engine) rehash(req *op.Request, set *Settings, entry *dit.Entry, stored, password []byte) {
-	secret, err := credential.Parse(stored)
-	if err != nil || !secret.NeedsRehash(set.Passwords) || set.ReadOnly {
-		return
-	}
-	stored, password = bytes.Clone(stored), bytes.Clone(password)
-	id := entry.ID
-	job := credential.Job{Class: credential.Background, Source: sourceOf(req.Conn)}
-	// A full pool is no error here.
-	_ = e.o.Hashing.Submit(job, func(busy error) {
-		if busy != nil {
-			return
-		}
-		hashed, err := credential.Hash(set.Passwords, password, e.o.Rand)
-		if err != nil {
-			return
-		}
-		go e.replaceHash(set, id, stored, hashed)
-	})
-}
-
-// replaceHash stores a better hash of the same password. modifyTimestamp stays: nothing that a person would call a
-// change has happened.
-func (e *Engine) replaceHash(set *Settings, id dit.ID, old, hashed []byte) {
-	_, err := e.o.Store.Update(context.Background(), store.Meta{Author: "rehash"}, func(tx *store.Tx) error {
-		entry, err := tx.Get(id)
-		if err != nil || entry == nil {
-			return err
-		}
-		want := schema.Description{Type: tx.Schema().Known.UserPassword}
-		d := entry.Edit(tx)
-		for i := range d.Attrs {
-			a := &d.Attrs[i]
-			if !want.Contains(a.Desc) {
-				continue
-			}
-			for n, v := range a.Values {
-				if bytes.Equal(v, old) {
-					values := append([][]byte(nil), a.Values...)
-					values[n] = hashed
-					if err := d.Replace(tx.Schema(), a.Desc, values, false); err != nil {
-						return err
-					}
-					return e.put(tx, set, d, false)
-				}
-			}
-		}
-		return errMoved
-	})
-	if err != nil && !errors.Is(err, errMoved) {
-		e.o.Log.Warn("a password hash could not be renewed", "error", err)
-	}
-}
-
 // CheckPassword verifies the old password of an entry for somebody who is bound already (RFC 3062 oldPasswd).
 func (e *Engine) CheckPassword(ctx context.Context, req *op.Request, norm string, password []byte) error {
 	var checked op.BindOutcome
@@ -332,7 +285,7 @@ func (e *Engine) oldPassword(ctx context.Context, req *op.Request, set *Settings
 			return nil, err
 		}
 		b.Identity = &op.Identity{Name: b.Name, Entry: entry.ID, UUID: entry.UUID, Method: "simple"}
-		b.Stored = passwordsOf(view, entry)
+		b.Stored = passwordsOf(view.Schema(), entry)
 	}
 	err := e.guarded(ctx, req, &b, func() error {
 		if _, err := e.check(ctx, req, set, &b, nil); err != nil {

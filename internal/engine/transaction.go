@@ -24,8 +24,9 @@ type writeTx struct {
 	now    []byte // generalizedTime of the transaction
 	shown  int    // changes that Derive has seen
 
-	changed dit.ID // what the operation is about, for post-read
-	relaxed bool   // the operation may break rules, see relax
+	changed dit.ID     // what the operation is about, for post-read
+	relaxed bool       // the operation may break rules, see relax
+	keys    []scramKey // of the passwords that the operation sets
 }
 
 // update runs one write as one transaction and fills in what the access log wants to know. It detaches the request: a
@@ -68,7 +69,7 @@ func (e *Engine) begin(stx *store.Tx, set *Settings) *writeTx {
 
 // perform does one operation in the transaction, with all that follows from it.
 func (tx *writeTx) perform(req *op.Request, fn func(tx *writeTx) error) error {
-	tx.req, tx.rights, tx.changed, tx.relaxed = req, tx.e.rights(req, tx.set, tx.Schema()), 0, false
+	tx.req, tx.rights, tx.changed, tx.relaxed, tx.keys = req, tx.e.rights(req, tx.set, tx.Schema()), 0, false, nil
 	if err := fn(tx); err != nil {
 		return err
 	}
@@ -240,13 +241,14 @@ func (tx *writeTx) stamp(d *dit.Draft, isNew bool) error {
 	return nil
 }
 
-// put seals a draft and stores it with a new CSN; it is the one way of every write.
-func (e *Engine) put(tx *store.Tx, set *Settings, d *dit.Draft, relaxed bool) error {
+// put seals a draft and stores it with a new CSN; it is the one way of every write. keys are those of new passwords in it.
+func (e *Engine) put(tx *store.Tx, set *Settings, d *dit.Draft, keys []scramKey, relaxed bool) error {
 	if f := e.subschema.retiring.Load(); f != nil {
 		if err := f.refuse(tx.Schema(), d); err != nil {
 			return err
 		}
 	}
+	followPassword(tx.Schema(), d, keys)
 	csn := tx.NextCSN()
 	d.CSN = csn
 	d.Set(tx.Schema().Known.EntryCSN, csn.Append(nil))
@@ -287,7 +289,7 @@ func (tx *writeTx) finish(d *dit.Draft) error {
 	if err := tx.stamp(d, d.Base == nil); err != nil {
 		return err
 	}
-	if err := tx.e.put(tx.Tx, tx.set, d, tx.relaxed); err != nil {
+	if err := tx.e.put(tx.Tx, tx.set, d, tx.keys, tx.relaxed); err != nil {
 		return err
 	}
 	return tx.withinLimit()

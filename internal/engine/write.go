@@ -213,6 +213,7 @@ func (tx *writeTx) modify(m *ldap.ModifyRequest, ready *prepared) error {
 		return errMoved
 	}
 	s := tx.Schema()
+	tx.keys = ready.keys
 	d := entry.Edit(tx)
 	computed := 0
 	for i := range ready.mods {
@@ -494,6 +495,7 @@ func (tx *writeTx) add(name ldap.DN, dn []byte, ready *prepared) error {
 	if err := tx.mayAddHere(name, string(norm)); err != nil {
 		return err
 	}
+	tx.keys = ready.keys
 	d := dit.NewDraft()
 	for i := range ready.mods {
 		mod := &ready.mods[i]

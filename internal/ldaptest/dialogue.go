@@ -190,6 +190,8 @@ func (d *dialogue) step(s *step) error {
 	case "open": // nothing: the connection is
 	case "starttls":
 		return d.startTLS(c, s)
+	case "scram":
+		return d.scram(c, s)
 	case "close":
 		c.nc.Close()
 		delete(d.conns, s.conn)

@@ -26,6 +26,7 @@ var verbs = map[string][]string{
 	"starttls": {"as"},
 	"bind":     {"version"},
 	"sasl":     {"name", "creds", "version"},
+	"scram":    {"authz", "binding", "forged"},
 	"unbind":   nil,
 	"search":   {"base", "scope", "deref", "size", "time", "filter", "attrs"},
 	"find":     {"base", "scope", "deref", "size", "time"},

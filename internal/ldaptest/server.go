@@ -130,8 +130,12 @@ func configuration(more string) (*config.Config, error) {
 	if !strings.Contains(more, "[guard]") {
 		more += "\n[guard]\nenabled = false\n"
 	}
+	scram := "[sasl]\nscram_iterations = 4096\n"
+	if strings.Contains(more, "[sasl]") {
+		scram = ""
+	}
 	return config.Parse("test.toml", []byte("data_dir = \"unused\"\n[directory]\nsuffix = \""+Suffix+"\"\nadmin_dn = \""+AdminDN+"\"\n"+
-		"[password.argon2]\nmemory = \"8MiB\"\ntime = 1\n"+more))
+		"[password.argon2]\nmemory = \"8MiB\"\ntime = 1\n"+scram+more))
 }
 
 // Reconfigure replaces what Options.Config added, as a reload of the file does.

@@ -2,6 +2,7 @@ package op
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,7 @@ type Conn struct {
 	Session SessionPort
 
 	tls      atomic.Pointer[tls.ConnectionState]
+	leaf     atomic.Pointer[x509.Certificate]
 	identity atomic.Pointer[Identity]
 	memo     atomic.Value
 	guarded  atomic.Value
@@ -79,6 +81,12 @@ func (c *Conn) SetTLS(s *tls.ConnectionState) {
 	c.tls.Store(s)
 	c.dropState()
 }
+
+// Certificate returns the server's certificate in the TLS layer; nil without, or where it is not known.
+func (c *Conn) Certificate() *x509.Certificate { return c.leaf.Load() }
+
+// SetCertificate is called by the session before SetTLS.
+func (c *Conn) SetCertificate(leaf *x509.Certificate) { c.leaf.Store(leaf) }
 
 // Protected reports whether what the client sends is safe from readers on the way: TLS, a Unix socket, or loopback.
 func (c *Conn) Protected() bool { return c.Loopback || c.TLS() != nil }

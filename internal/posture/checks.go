@@ -57,6 +57,11 @@ func checks() []check {
 		{id: "replica-tls", keys: keys("replica.url", "replica.tls"), find: replicaTLS},
 		{id: "replica-secret-mode", keys: keys("replica.password_file", "replica.key_file"), onHost: true, find: replicaSecretModes},
 		{id: "argon2", keys: keys("password.argon2.memory", "password.argon2.time"), find: argon2Parameters},
+		setting("scram-iterations", "sasl.scram_iterations", Warn,
+			func(c *config.Config) string {
+				return when(c.SASL.ScramIterations < config.Default().SASL.ScramIterations, fmt.Sprintf("new SCRAM keys take fewer iterations than by default (%d)", c.SASL.ScramIterations))
+			},
+			"whoever gets hold of the keys guesses passwords faster than with the default"),
 		{id: "password-policy", keys: policyKeys(), find: passwordPolicy},
 		{id: "lockout-disclosed", keys: keys("overlay.ppolicy.disclose_lockout"), find: lockoutDisclosed},
 
@@ -124,6 +129,7 @@ func harmless() map[string]string {
 		"password.argon2.parallelism": "at least 1, which is the default",
 		"guard.max_delay":             "an attempt that waits is not checked before its turn",
 		"guard.max_delayed":           "as guard.max_delay; what waits is a connection, and these are bounded",
+		"sasl.mechanisms":             "all of them is the default; each is there only where a connection allows it",
 		"schema.rfc2307":              "one class or another",
 		"store.entry_cache":           "speed",
 		"store.cache_bytes":           "speed",

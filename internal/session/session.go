@@ -8,6 +8,7 @@ package session
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -204,8 +205,17 @@ func (s *Session) handshake(nc net.Conn) bool {
 	s.nc, s.raw = tc, nil
 	s.out.secure(tc)
 	state := tc.ConnectionState()
+	s.conn.SetCertificate(leafOf(cfg))
 	s.conn.SetTLS(&state)
 	return true
+}
+
+// leafOf returns the certificate that a configuration shows to every client, nil where it chooses among several.
+func leafOf(cfg *tls.Config) *x509.Certificate {
+	if len(cfg.Certificates) != 1 || cfg.GetCertificate != nil || cfg.GetConfigForClient != nil {
+		return nil
+	}
+	return cfg.Certificates[0].Leaf
 }
 
 // leave gives up one reference; the last one ends the session.
