@@ -386,23 +386,39 @@ func (w *wire) ask(q ldap.Op) ldap.Op {
 	}
 }
 
-// bind takes a conversation to its end.
-func (w *wire) bind(mechanism string, conv *scram.ClientConversation) error {
+// converse takes a conversation to its end and returns the server's last answer, whose signature must be right.
+func (w *wire) converse(mechanism string, conv *scram.ClientConversation) ldap.BindResponse {
 	w.t.Helper()
 	text, err := conv.Step("")
 	for err == nil {
-		a := w.ask(&ldap.BindRequest{Version: 3, Auth: ldap.AuthSASL, Mechanism: []byte(mechanism), Credentials: []byte(text), HasCreds: true}).(*ldap.BindResponse)
+		a := *w.ask(&ldap.BindRequest{Version: 3, Auth: ldap.AuthSASL, Mechanism: []byte(mechanism), Credentials: []byte(text), HasCreds: true}).(*ldap.BindResponse)
 		if a.Code != ldap.Success && a.Code != ldap.SASLBindInProgress {
-			return fmt.Errorf("%v %s", a.Code, a.Diagnostic)
+			return a
 		}
-		if text, err = conv.Step(string(a.ServerCreds)); conv.Done() {
+		if text, err = conv.Step(string(a.ServerCreds)); a.Code == ldap.Success {
 			if !conv.Valid() {
-				return fmt.Errorf("the server's signature is wrong: %v", err)
+				w.t.Errorf("the server's signature is wrong: %v", err)
 			}
-			return err
+			return a
 		}
 	}
-	return err
+	w.t.Fatal(err)
+	return ldap.BindResponse{}
+}
+
+// bind is converse with the answer as an error.
+func (w *wire) bind(mechanism string, conv *scram.ClientConversation) error {
+	w.t.Helper()
+	if a := w.converse(mechanism, conv); a.Code != ldap.Success {
+		return &ldap.Error{Result: a.Result}
+	}
+	return nil
+}
+
+// searchAs reads the suffix entry and returns the result.
+func (w *wire) searchAs() ldap.ResultCode {
+	w.t.Helper()
+	return w.ask(&ldap.SearchRequest{Base: []byte("ou=nobody," + ldaptest.Suffix), Filter: ldap.Present("objectClass")}).(*ldap.SearchResultDone).Code
 }
 
 func (w *wire) whoAmI() string {
