@@ -305,6 +305,9 @@ func (d *Directory) settings(c *config.Config) (*engine.Settings, error) {
 	if s.Copies, err = d.copies(c); err != nil {
 		return nil, err
 	}
+	if s.UserMaps, s.CertificateMaps, err = identityMaps(c, sch); err != nil {
+		return nil, err
+	}
 	d.reloaded = c
 	return s, nil
 }

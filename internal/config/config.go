@@ -189,6 +189,26 @@ type SASL struct {
 	Mechanisms []string `toml:"mechanisms,one"`
 	// ScramIterations is the count of new SCRAM keys.
 	ScramIterations int `toml:"scram_iterations" min:"4096" max:"2000000"`
+	// User and Certificate are asked in their order.
+	User        []UserMap        `toml:"user"`
+	Certificate []CertificateMap `toml:"certificate"`
+}
+
+// UserMap says which entry a user name stands for; exactly one of DN and Filter is written.
+type UserMap struct {
+	Place  `toml:"-"`
+	DN     string `toml:"dn"`
+	Base   string `toml:"base"`
+	Filter string `toml:"filter"`
+}
+
+// CertificateMap is UserMap for client certificates, those of one issuer where Issuer is not empty.
+type CertificateMap struct {
+	Place  `toml:"-"`
+	Issuer string `toml:"issuer"`
+	DN     string `toml:"dn"`
+	Base   string `toml:"base"`
+	Filter string `toml:"filter"`
 }
 
 // Schema says which schema is loaded besides the shipped one.

@@ -65,7 +65,9 @@ type Settings struct {
 	// admin's key in its stored form, where the password is known in clear.
 	ScramIterations int
 	AdminScram      []byte
-	RequireTLS      TLSPolicy
+	// UserMaps and CertificateMaps say which entries user names and client certificates stand for.
+	UserMaps, CertificateMaps []*IdentityMap
+	RequireTLS                TLSPolicy
 	// AnonymousRead gives anonymous what the access rules give it; without it anonymous sees the root DSE and no more.
 	AnonymousRead bool
 	ReadOnly      bool

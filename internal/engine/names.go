@@ -94,8 +94,12 @@ func (e *Engine) UserName(user, mechanism string) (dit.Name, error) {
 // Confidential reports whether a connection is protected as the settings demand.
 func (e *Engine) Confidential(c *op.Conn) bool { return e.confidential(c, e.Settings()) }
 
-// identityOfUser finds the one entry whose uid is user; nil where there is none or more than one.
+// identityOfUser finds the entry that a user name stands for, by the maps of the settings, or without any the one whose uid it
+// is; nil where there is none or more than one.
 func (e *Engine) identityOfUser(user, method string) (*op.Identity, error) {
+	if maps := e.Settings().UserMaps; len(maps) > 0 {
+		return e.identityMapped(maps, map[string][]string{"user": {user}}, method)
+	}
 	view := e.o.Store.View()
 	defer view.Close()
 	t := view.Schema().Known.UID

@@ -112,8 +112,15 @@ func (a *Authority) Client(dn string) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := newKey(a.t)
-	cert := a.issue(&x509.Certificate{RawSubject: raw, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, &key.PublicKey, a.cert, a.key)
-	c.Certificates = []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}
+	c.Certificates = []tls.Certificate{a.Issue(&x509.Certificate{RawSubject: raw})}
 	return c, nil
+}
+
+// Issue signs a certificate of a client, of which the template says all but key, number and times.
+func (a *Authority) Issue(template *x509.Certificate) tls.Certificate {
+	a.t.Helper()
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	key := newKey(a.t)
+	cert := a.issue(template, &key.PublicKey, a.cert, a.key)
+	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 }

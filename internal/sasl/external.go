@@ -15,8 +15,9 @@ import (
 
 // Identities maps what a mechanism proved to directory identities.
 type Identities interface {
-	// Identify returns the identity of an entry by its name; nil where there is no such entry.
-	IdentifyDN(dn, method string) (*op.Identity, error)
+	// IdentifyCertificate returns the identity that a client certificate stands for, by its issuer and fields; nil where there
+	// is none, or more than one.
+	IdentifyCertificate(issuer ldap.DN, fields map[string][]string, method string) (*op.Identity, error)
 	// AdminIdentity is the configured administrator.
 	AdminIdentity(method string) *op.Identity
 	// NormalizeName returns a name in both forms.
@@ -31,7 +32,8 @@ type Identities interface {
 }
 
 // External is the EXTERNAL mechanism (RFC 4422 appendix A): on a Unix socket the identity of the process at the other end,
-// under TLS the client certificate's subject, where that is the name of an entry. own is the user id of the server.
+// under TLS the entry that the client certificate stands for: its subject, unless the
+// configuration says otherwise. own is the user id of the server.
 func External(ids Identities, own int) op.Mechanism {
 	return op.Mechanism{
 		Name: "EXTERNAL", Source: "RFC 4422", Unavailable: ldap.InappropriateAuthentication,
@@ -78,13 +80,11 @@ func (x *external) authenticated(c *op.Conn) (*op.Identity, error) {
 		}
 		return &op.Identity{Name: name, Method: "EXTERNAL"}, nil
 	}
-	name, err := subject(c.TLS().VerifiedChains[0][0].RawSubject)
-	var who *op.Identity
-	if err == nil {
-		who, err = x.ids.IdentifyDN(name.String(), "EXTERNAL")
-	}
+	leaf := c.TLS().VerifiedChains[0][0]
+	fields := certificateFields(leaf)
+	who, err := x.ids.IdentifyCertificate(issuer(leaf), fields, "EXTERNAL")
 	if err != nil || who == nil {
-		return nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("%w: %q: %v", op.Reason("no entry for the certificate"), name, err))
+		return nil, ldap.Errorf(ldap.InvalidCredentials, "").Because(fmt.Errorf("%w: %q: %v", op.Reason("no entry for the certificate"), fields["subject"], err))
 	}
 	return who, nil
 }
