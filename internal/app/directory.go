@@ -72,6 +72,8 @@ type OpenOptions struct {
 	Wait func(ctx context.Context, d time.Duration) error
 	// Pause is what replication waits by between two attempts; nil is a timer.
 	Pause func(ctx context.Context, d time.Duration) error
+	// Alarm is op.Ports.Alarm; nil is one by the machine's clock.
+	Alarm func(f func()) (set func(at time.Time), stop func())
 }
 
 // verifiedPasswords is how many passwords that were right are remembered, as MACs under a key of the process: a few MiB.
@@ -228,7 +230,10 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	ports := &op.Ports{
 		Directory: d.Engine.Directory(), Journal: d.Engine.Journal(), State: d.Store.State(),
 		Memory: op.NewMemory(d.Config.Limits.KeptMemory),
-		Now:    lists.Now, Rand: lists.Rand, Log: d.Log,
+		Now:    lists.Now, Rand: lists.Rand, Log: d.Log, Alarm: o.Alarm,
+	}
+	if ports.Alarm == nil {
+		ports.Alarm = alarm
 	}
 	d.ports = ports
 	sasl, err := mechanisms(d.Config, d.Engine, ports)

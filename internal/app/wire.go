@@ -18,6 +18,7 @@ import (
 	"portolan/internal/overlay/memberof"
 	"portolan/internal/overlay/ppolicy"
 	"portolan/internal/overlay/refint"
+	"portolan/internal/overlay/ttl"
 	"portolan/internal/overlay/unique"
 	"portolan/internal/overlay/valsort"
 	"portolan/internal/sasl"
@@ -30,6 +31,7 @@ import (
 var overlays = []overlay{
 	wired("autonumber", autonumber.Defaults, autonumber.New), // before those that judge values
 	wired("memberof", memberof.Defaults, memberof.New),
+	wired("ttl", ttl.Defaults, ttl.New),
 	wired("refint", refint.Defaults, refint.New),
 	wired("unique", unique.Defaults, unique.New),
 	wired("constraint", constraint.Defaults, constraint.New), // behind all that changes values
@@ -77,6 +79,7 @@ func extended(e *engine.Engine, p *op.Ports) []op.Extended {
 		extop.WhoAmI(),
 		extop.PasswordModify(e, p.Rand),
 		extop.Cancel(),
+		extop.Refresh(p),
 		extop.TransactionStart(p),
 		extop.TransactionEnd(p),
 	}

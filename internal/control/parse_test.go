@@ -170,3 +170,7 @@ func TestValuesThatMustBeAbsent(t *testing.T) {
 		}
 	}
 }
+
+func FuzzValSort(f *testing.F) {
+	fuzzValue(f, parseValSort, nil, seq(ber.AppendBool(nil, ber.Boolean, true)))
+}

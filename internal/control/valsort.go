@@ -16,18 +16,20 @@ func ValSort() op.Control {
 	return op.Control{
 		OID: ValSortOID, Name: "valSort", Source: "slapo-valsort(5)",
 		Applies: on(ldap.TagSearchRequest),
-		Parse: func(c ldap.Control) (any, error) {
-			var weights bool
-			r := ber.Reader(c.Value)
-			var body ber.Reader
-			if !c.HasValue || !r.Element(ber.Sequence, &body) || !r.Empty() || !body.Bool(ber.Boolean, &weights) || !body.Empty() {
-				return nil, ldap.Errorf(ldap.ProtocolError, "the value of the valsort control is not a sequence of one boolean")
-			}
-			return weights, nil
-		},
+		Parse: parseValSort,
 		Around: func(ctx context.Context, req *op.Request, value any, next func(context.Context) error) error {
 			req.Search.Weights = value.(bool)
 			return next(ctx)
 		},
 	}
+}
+
+func parseValSort(c ldap.Control) (any, error) {
+	var weights bool
+	r := ber.Reader(c.Value)
+	var body ber.Reader
+	if !c.HasValue || !r.Element(ber.Sequence, &body) || !r.Empty() || !body.Bool(ber.Boolean, &weights) || !body.Empty() {
+		return nil, ldap.Errorf(ldap.ProtocolError, "the value of the valsort control is not a sequence of one boolean")
+	}
+	return weights, nil
 }

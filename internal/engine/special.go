@@ -139,11 +139,18 @@ func (e *Engine) RootDSE(info RootInfo) Special {
 			{"altServer", info.AltServers},
 			{"entryDN", []string{""}},
 		}
+		var more []func() []op.TreeAttr
 		for _, t := range e.trees {
-			if t.RootDSE == nil {
+			more = append(more, t.RootDSE)
+		}
+		for i := range e.o.Overlays {
+			more = append(more, e.o.Overlays[i].RootDSE)
+		}
+		for _, list := range more {
+			if list == nil {
 				continue
 			}
-			for _, a := range t.RootDSE() {
+			for _, a := range list() {
 				values := make([]string, len(a.Values))
 				for i, v := range a.Values {
 					values[i] = string(v)

@@ -308,7 +308,18 @@ func (d *dialogue) final(e *expected, m ldap.Message) []string {
 		name, rest := option(rest, "name")
 		password, rest := option(rest, "genpasswd")
 		failed, rest := option(rest, "failed")
+		ttl, rest := option(rest, "ttl")
 		diffs := d.result(rest, &p.Result)
+		if ttl != nil { // RFC 2589
+			r := ber.Reader(p.Value)
+			var seq ber.Reader
+			var seconds int64
+			if p.Name != refreshOID || !r.Element(ber.Sequence, &seq) || !r.Empty() || !seq.Int(ber.ContextSpecific|1, &seconds) || !seq.Empty() ||
+				strconv.FormatInt(seconds, 10) != *ttl {
+				diffs = append(diffs, fmt.Sprintf("responseTtl is not %s: %q has % x", *ttl, p.Name, p.Value))
+			}
+			return diffs
+		}
 		if name != nil && *name != p.Name || name == nil && p.Name != "" {
 			diffs = append(diffs, fmt.Sprintf("responseName is %q", p.Name))
 		}

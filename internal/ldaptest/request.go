@@ -41,6 +41,7 @@ var verbs = map[string][]string{
 	"passwd":   {"user", "old", "new"},
 	"cancel":   nil,
 	"txn":      nil,
+	"refresh":  nil,
 }
 
 // flagWords are words that are flags of a verb.
@@ -54,6 +55,7 @@ const (
 	whoAmIOID   = "1.3.6.1.4.1.4203.1.11.3"
 	passwdOID   = "1.3.6.1.4.1.4203.1.11.1"
 	cancelOID   = "1.3.6.1.1.8"
+	refreshOID  = "1.3.6.1.4.1.1466.101.119.1"
 	startOID    = "1.3.6.1.1.21.1"
 	endOID      = "1.3.6.1.1.21.3"
 	noticeOID   = "1.3.6.1.4.1.1466.20036"
@@ -234,6 +236,15 @@ func (r *request) op() (ldap.Op, error) {
 		return &ldap.ExtendedRequest{Name: []byte(cancelOID), Value: value, HasValue: true}, err
 	case "txn":
 		return r.txn()
+	case "refresh": // RFC 2589: refresh ENTRY SECONDS
+		if err := r.want("entry", "seconds"); err != nil {
+			return nil, err
+		}
+		n, err := strconv.ParseInt(r.args[1], 10, 64)
+		value := sequence(func(dst []byte) []byte {
+			return ber.AppendInt(ber.AppendString(dst, ber.ContextSpecific, r.args[0]), ber.ContextSpecific|1, n)
+		})
+		return &ldap.ExtendedRequest{Name: []byte(refreshOID), Value: value, HasValue: true}, err
 	}
 	return nil, fmt.Errorf("there is no verb %q", r.step.verb)
 }

@@ -91,7 +91,7 @@ func Start(t testing.TB, o Options) *Server {
 		o.TLS = o.Authority.Server()
 	}
 	s := &Server{hold: newHolder(), options: o}
-	d, err := app.Open(c, app.OpenOptions{KV: o.KV, Version: "test", Now: s.clock.Now, Wait: s.clock.Wait, Pause: s.pauses.wait, Log: o.Log})
+	d, err := app.Open(c, app.OpenOptions{KV: o.KV, Version: "test", Now: s.clock.Now, Wait: s.clock.Wait, Pause: s.pauses.wait, Alarm: s.clock.Alarm, Log: o.Log})
 	if err != nil {
 		t.Fatal(err)
 	}

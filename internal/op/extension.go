@@ -40,6 +40,8 @@ type Overlay struct {
 	Bind func(ctx context.Context, req *Request, b *BindOutcome) error
 	// Usability says whether an account can be used, for the account usability control; nil where the overlay does not know.
 	Usability func(r Reader, e *dit.Entry) (*Usability, error)
+	// RootDSE, where set, are attributes that the root DSE shows about what the overlay does.
+	RootDSE func() []TreeAttr
 	// Observe sees a transaction after it is durable. It cannot fail and must not block.
 	Observe func(c Commit)
 	// Check verifies what the overlay keeps; report is called for every finding. r is a StateReader too.

@@ -27,6 +27,9 @@ type Ports struct {
 	Now  func() time.Time
 	Rand io.Reader
 	Log  *slog.Logger
+	// Alarm has f called once the time has come that set was last given, on a goroutine of its own and never twice at once;
+	// the zero time is never. stop waits for a call that is under way, after which there is none.
+	Alarm func(f func()) (set func(at time.Time), stop func())
 }
 
 // Directory is the engine as extensions see it.

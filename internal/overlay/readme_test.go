@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"portolan/internal/ldaptest"
 	"portolan/internal/op"
@@ -87,6 +88,13 @@ func perform(t *testing.T, s *ldaptest.Server, words []string) []string {
 		return search(t, s, words[1], words[2])
 	case "rename":
 		m = &ldap.ModifyDNRequest{Entry: []byte(words[1]), NewRDN: []byte(words[2]), DeleteOldRDN: true}
+	case "wait": // the clock is put forward
+		by, err := time.ParseDuration(words[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Clock().Advance(by)
+		return nil
 	case "delete":
 		m = &ldap.DelRequest{Entry: []byte(words[1])}
 	case "bind":

@@ -191,6 +191,12 @@ func harmless() map[string]string {
 		"overlay.autonumber.range.placeholder": "as overlay.autonumber.range.attribute",
 		"overlay.autonumber.range.reuse":       "off is the default; on, files of an account that is gone are the next one's, as with useradd",
 
+		"overlay.ttl.subtrees":    "where entries may end by themselves, for who may add them there",
+		"overlay.ttl.default":     "how long those entries stay",
+		"overlay.ttl.min":         "as overlay.ttl.default",
+		"overlay.ttl.max":         "as overlay.ttl.default",
+		"overlay.ttl.max_entries": "who may add entries may add others, too",
+
 		"overlay.lastbind.precision":                    "how well last logins are remembered",
 		"overlay.ppolicy.forgive_repeated":              "the same password again tells a guesser nothing new",
 		"overlay.ppolicy.default":                       "names an entry; what it asks is content",
