@@ -14,6 +14,7 @@ import (
 	"portolan/internal/op"
 	"portolan/internal/overlay/autonumber"
 	"portolan/internal/overlay/constraint"
+	"portolan/internal/overlay/dynlist"
 	"portolan/internal/overlay/lastbind"
 	"portolan/internal/overlay/memberof"
 	"portolan/internal/overlay/ppolicy"
@@ -30,6 +31,7 @@ import (
 // overlays run in this order inside the transaction. All of them are always there; what one does is its table's to say.
 var overlays = []overlay{
 	wired("autonumber", autonumber.Defaults, autonumber.New), // before those that judge values
+	wired("dynlist", dynlist.Defaults, dynlist.New),
 	wired("memberof", memberof.Defaults, memberof.New),
 	wired("ttl", ttl.Defaults, ttl.New),
 	wired("refint", refint.Defaults, refint.New),

@@ -16,7 +16,7 @@ func ValSort() op.Control {
 	return op.Control{
 		OID: ValSortOID, Name: "valSort", Source: "slapo-valsort(5)",
 		Applies: on(ldap.TagSearchRequest),
-		Parse: parseValSort,
+		Parse:   parseValSort,
 		Around: func(ctx context.Context, req *op.Request, value any, next func(context.Context) error) error {
 			req.Search.Weights = value.(bool)
 			return next(ctx)

@@ -19,6 +19,9 @@ type Candidate struct {
 	// Virtual calls f for the values of a virtual attribute of the entry until f returns false; it reports false for types
 	// that are not virtual. nil: there are no virtual attributes.
 	Virtual func(e *Entry, t *schema.AttributeType, f func(value []byte) bool) (virtual bool, err error)
+	// Decide, where set, decides an item for a virtual attribute of the entry without its values; known is false where the
+	// values are needed.
+	Decide func(e *Entry, t *schema.AttributeType, n *Node) (holds, known bool, err error)
 	// Beneath returns the virtual types that are t or inherit from it. nil: only t itself is asked for.
 	Beneath func(t *schema.AttributeType) []*schema.AttributeType
 	// Name returns the whole name of the entry; needed for dnAttributes only.
@@ -193,6 +196,11 @@ func (n *Node) largeSlot(c *Candidate, slot int) (Truth, error) {
 func (n *Node) virtual(c *Candidate, a *schema.AttributeType) (Truth, error) {
 	if a == nil || c.MayType != nil && !c.MayType(a) {
 		return False, nil
+	}
+	if c.Decide != nil {
+		if holds, known, err := c.Decide(c.Entry, a, n); known || err != nil {
+			return truth(holds), err
+		}
 	}
 	answer := False
 	_, err := c.Virtual(c.Entry, a, func(value []byte) bool {

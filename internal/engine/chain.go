@@ -12,6 +12,19 @@ import (
 // inChain decides the transitive rule for one entry: is the entry's attribute, followed through the directory, leading to
 // the asserted name?
 func (s *sight) inChain(entry *dit.Entry, n *dit.Node) (dit.Truth, error) {
+	if t := n.Desc.Type; t != nil {
+		if view := s.views.of(t); view != nil && view.Holds != nil {
+			if !s.candidate.MayType(t) {
+				return dit.False, nil
+			}
+			if holds, known, err := view.Holds(s.r, entry, n, s.see); known || err != nil {
+				if holds {
+					return dit.True, err
+				}
+				return dit.False, err
+			}
+		}
+	}
 	set, confidence, err := s.planInChain(n)
 	if err != nil || confidence == dit.All {
 		return dit.Undefined, err

@@ -65,7 +65,32 @@ func (e *Engine) comparing(ctx context.Context, req *op.Request, m *ldap.Compare
 		if desc.Options != "" || !s.slots.All && s.rights.AttrRights(&s.target, schema.Description{Type: t})&access.Compare == 0 {
 			continue
 		}
-		if err := s.views.of(t).Values(s.view, entry, t, s.see, func(value []byte) bool {
+		view := s.views.of(t)
+		if view.Shape != nil && !view.Shape(entry.Shape()) {
+			continue
+		}
+		if view.Holds != nil && t == desc.Type {
+			key, err := t.Equality.AssertionKey(s.schema, nil, m.Value)
+			if err != nil {
+				return ldap.Errorf(ldap.InvalidAttributeSyntax, "%s: the assertion value is not valid: %v", t.Name(), err)
+			}
+			holds, known, err := view.Holds(s.view, entry, &dit.Node{Op: ldap.FilterEquality, Desc: desc, Rule: t.Equality, Key: key, Value: m.Value}, s.see)
+			if err != nil {
+				return err
+			}
+			if known {
+				found = found || holds
+				if err := view.Values(s.view, entry, t, s.see, func([]byte) bool {
+					present = true
+					return false
+				}); err != nil {
+					return err
+				}
+				present = present || holds
+				continue
+			}
+		}
+		if err := view.Values(s.view, entry, t, s.see, func(value []byte) bool {
 			present = true
 			found = found || match(value)
 			return !found

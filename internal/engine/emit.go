@@ -12,7 +12,7 @@ import (
 func (s *search) send(ctx context.Context, entry *dit.Entry, name dit.Name) error {
 	s.selection.use(entry.Shape())
 	plan := &s.req.Search
-	if len(plan.EachEntry) == 0 && len(plan.MoreAttributes) == 0 && len(s.selection.virtual) == 0 && !entry.HasLarge() && plan.Values == nil && !s.selection.arranged {
+	if len(plan.EachEntry) == 0 && len(plan.MoreAttributes) == 0 && len(s.selection.computed) == 0 && !entry.HasLarge() && plan.Values == nil && !s.selection.arranged {
 		// Everything is in memory: straight into the connection's buffer.
 		buf, message := ber.Begin(s.w.Begin(), ber.Sequence)
 		buf = ber.AppendInt(buf, ber.Integer, int64(s.req.ID))

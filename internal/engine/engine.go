@@ -138,7 +138,7 @@ func New(o Options, s *Settings) *Engine {
 		special:    make(map[string]*Special),
 	}
 	e.viewTable.Store(newViewSet(e, o.Overlays))
-	e.members.init(o.Store)
+	e.members.init(o.Store, o.Overlays)
 	e.links.init(o.Store)
 	e.Set(s)
 	return e

@@ -14,6 +14,7 @@ import (
 type membership struct {
 	store      *store.Store
 	generation atomic.Uint64
+	groups     op.Memberships
 
 	mu      sync.Mutex
 	closure map[string]*closure // by canonical name of the identity
@@ -27,12 +28,18 @@ type closure struct {
 // maxClosures bounds the cache; when it is full it starts anew.
 const maxClosures = 10_000
 
-func (m *membership) init(s *store.Store) {
+func (m *membership) init(s *store.Store, overlays []op.Overlay) {
 	m.store = s
+	for i := range overlays {
+		if g := overlays[i].Groups; g != nil {
+			m.groups.Computed = append(m.groups.Computed, g)
+		}
+	}
 	m.closure = make(map[string]*closure)
 	s.Observe(func(c store.Commit) {
 		for i := range c.Changes {
-			if touchesMembership(&c.Changes[i]) {
+			// Where membership is computed, any change may be one of it.
+			if len(m.groups.Computed) > 0 || touchesMembership(&c.Changes[i]) {
 				m.generation.Add(1)
 				return
 			}
@@ -86,7 +93,7 @@ func (m *membership) of(e *Engine, id *op.Identity) map[string]bool {
 	view := m.store.View()
 	defer view.Close()
 	groups := make(map[string]bool)
-	set, err := op.GroupsOf(view, id.Name.Norm, nil)
+	set, err := m.groups.Of(view, id.Name.Norm, nil, true)
 	if err != nil {
 		e.o.Log.Error("group membership could not be read", "identity", id.Name.DN, "error", err)
 		return nil

@@ -2,11 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"portolan/internal/credential"
 	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/internal/store"
+	"portolan/ldap"
 )
 
 // Directory returns the engine as extensions see it.
@@ -96,6 +98,68 @@ func (d directory) Suffixes() []string { return d.o.Suffixes }
 
 // Reloaded implements op.Directory.
 func (d directory) Reloaded() <-chan struct{} { return *d.reloaded.Load() }
+
+// Memberships implements op.Directory.
+func (d directory) Memberships() op.Memberships { return d.members.groups }
+
+// everything is the filter that is always true (RFC 4526).
+var everything = func() *dit.Filter {
+	return &dit.Filter{Nodes: []dit.Node{{Op: ldap.FilterAnd, First: ldap.None, Next: ldap.None}}}
+}()
+
+// Candidates implements op.Directory.
+func (d directory) Candidates(r op.Reader, p *op.Part, most int, f func(e *dit.Entry) error) error {
+	planner, ok := r.(interface {
+		Plan(store.PlanRequest) (*store.Candidates, error)
+	})
+	if !ok {
+		return ldap.Errorf(ldap.Other, "a reader without a planner")
+	}
+	norm, err := r.Schema().NormalizeDNString(nil, p.Base())
+	if err != nil {
+		return nil // it names nothing
+	}
+	base, _, err := r.Lookup(string(norm))
+	switch {
+	case err != nil:
+		return err
+	case base == nil && len(norm) > 0:
+		return nil
+	case p.Scope() == ldap.ScopeBase:
+		if base == nil {
+			return nil
+		}
+		return f(base)
+	}
+	req := store.PlanRequest{Scope: p.Scope(), Filter: p.Filter(r.Schema()), MaxExamined: most}
+	if base != nil {
+		req.Base = base.ID
+	}
+	if req.Filter == nil {
+		req.Filter = everything
+	}
+	list, err := planner.Plan(req)
+	if err != nil {
+		return tooWide(err, most)
+	}
+	defer list.Close()
+	for {
+		e, err := list.Next()
+		if err != nil || e == nil {
+			return tooWide(err, most)
+		}
+		if err := f(e); err != nil {
+			return err
+		}
+	}
+}
+
+func tooWide(err error, most int) error {
+	if errors.Is(err, store.ErrExamined) {
+		return ldap.Errorf(ldap.AdminLimitExceeded, "a dynamic group or list would look at more than %d entries (overlay.dynlist.max_entries)", most)
+	}
+	return err
+}
 
 // Observe implements op.Directory.
 func (d directory) Observe(f func(op.Commit)) {

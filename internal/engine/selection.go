@@ -27,6 +27,8 @@ type selection struct {
 	plain bool
 	// arranged says that values of a selected slot are put in order on their way out.
 	arranged bool
+	// computed are the virtual attributes that entries of the shape can have.
+	computed []*schema.AttributeType
 }
 
 // compile makes the selection of a list.
@@ -40,6 +42,7 @@ func (sel *selection) compile(s *schema.Schema, views *viewSet, list [][]byte) {
 	}
 	if len(list) == 0 {
 		sel.user = true
+		sel.virtual = append(sel.virtual, views.users...)
 		return
 	}
 	for _, name := range sel.raw {
@@ -69,8 +72,15 @@ func (sel *selection) compile(s *schema.Schema, views *viewSet, list [][]byte) {
 			}
 		}
 	}
+	var more []*schema.AttributeType
 	if sel.operational {
-		for _, t := range views.operational {
+		more = views.operational
+	}
+	for _, list := range [][]*schema.AttributeType{more, views.users} {
+		for _, t := range list {
+			if !t.Operational() && !sel.user {
+				continue
+			}
 			if !slices.Contains(sel.virtual, t) {
 				sel.virtual = append(sel.virtual, t)
 			}
@@ -119,7 +129,24 @@ func (sel *selection) use(shape *dit.Shape) {
 			sel.plain = false
 		}
 	}
+	sel.computed = sel.computed[:0]
+	for _, t := range sel.virtual {
+		if of := sel.views.of(t).Shape; of == nil || of(shape) {
+			sel.computed = append(sel.computed, t)
+		}
+	}
 }
+
+// mixed returns the virtual type whose values go with those of a slot; nil where there is none.
+func (sel *selection) mixed(d schema.Description) *schema.AttributeType {
+	if d.Options == "" && slices.Contains(sel.computed, d.Type) {
+		return d.Type
+	}
+	return nil
+}
+
+// stored reports whether the shape has a slot for the type, so that its computed values have gone out with the stored ones.
+func (sel *selection) stored(t *schema.AttributeType) bool { return sel.shape.FindType(t) >= 0 }
 
 func (sel *selection) named(d schema.Description) bool {
 	for _, want := range sel.descs {

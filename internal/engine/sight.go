@@ -51,10 +51,16 @@ func (s *sight) open(e *Engine, req *op.Request, r op.Reader, set *Settings) {
 		}
 		s.candidate.Virtual = func(entry *dit.Entry, t *schema.AttributeType, f func([]byte) bool) (bool, error) {
 			view := s.views.of(t)
-			if view == nil {
+			if view == nil || view.Shape != nil && !view.Shape(entry.Shape()) {
 				return false, nil
 			}
 			return true, view.Values(s.r, entry, t, s.see, f)
+		}
+		s.candidate.Decide = func(entry *dit.Entry, t *schema.AttributeType, n *dit.Node) (holds, known bool, err error) {
+			if view := s.views.of(t); view != nil && view.Holds != nil && n.Desc.Type == t {
+				return view.Holds(s.r, entry, n, s.see)
+			}
+			return false, false, nil
 		}
 		s.candidate.Beneath = func(t *schema.AttributeType) []*schema.AttributeType { return s.views.beneath[t] }
 		s.candidate.Name = func(entry *dit.Entry) (ldap.DN, error) {
@@ -281,6 +287,9 @@ func (s *sight) values(d schema.Description, want access.Right, f func(value []b
 		if d.Options != "" || s.AttrRights(schema.Description{Type: t})&want != want {
 			continue
 		}
+		if shape := s.views.of(t).Shape; shape != nil && !shape(entry.Shape()) {
+			continue
+		}
 		if err := s.views.of(t).Values(s.r, entry, t, s.see, each); err != nil || !goOn {
 			return err
 		}
@@ -316,13 +325,18 @@ func (s *sight) EachAttribute(list [][]byte, f func(d schema.Description, values
 		if err := op.EachValue(s.r, entry, slot, gather(&values)); err != nil {
 			return err
 		}
+		if t := sel.mixed(entry.Shape().Slots[slot]); t != nil {
+			if err := s.views.of(t).Values(s.r, entry, t, s.see, gather(&values)); err != nil {
+				return err
+			}
+		}
 		if !f(entry.Shape().Slots[slot], values) {
 			return nil
 		}
 	}
-	for _, t := range sel.virtual {
+	for _, t := range sel.computed {
 		d := schema.Description{Type: t}
-		if s.AttrRights(d)&access.Read == 0 {
+		if s.AttrRights(d)&access.Read == 0 || sel.stored(t) {
 			continue
 		}
 		var values [][]byte
@@ -351,11 +365,19 @@ func (s *sight) appendSelected(buf []byte, sel *selection, typesOnly bool) ([]by
 		if !s.may(slot, access.Read) {
 			continue
 		}
-		if buf, err = s.appendSlot(buf, entry, slot, typesOnly); err != nil {
+		if t := sel.mixed(entry.Shape().Slots[slot]); t != nil && !typesOnly {
+			buf, err = s.appendMixed(buf, entry, slot, t)
+		} else {
+			buf, err = s.appendSlot(buf, entry, slot, typesOnly)
+		}
+		if err != nil {
 			return buf, err
 		}
 	}
-	for _, t := range sel.virtual {
+	for _, t := range sel.computed {
+		if sel.stored(t) {
+			continue
+		}
 		if buf, err = s.appendVirtual(buf, entry, t, typesOnly); err != nil {
 			return buf, err
 		}
@@ -397,6 +419,30 @@ func (s *sight) appendSlot(buf []byte, entry *dit.Entry, slot int, typesOnly boo
 		return buf[:start], err
 	}
 	// RFC 3876 section 2: an attribute of which no value is wanted is there, with an empty set of values.
+	return ber.End(ber.End(buf, set), seq), nil
+}
+
+// appendMixed appends an attribute of which some values are stored and others computed.
+func (s *sight) appendMixed(buf []byte, entry *dit.Entry, slot int, t *schema.AttributeType) ([]byte, error) {
+	d := entry.Shape().Slots[slot]
+	wanted := s.req.Search.Values
+	start := len(buf)
+	buf, seq := ber.Begin(buf, ber.Sequence)
+	buf = ber.AppendString(buf, ber.OctetString, t.Name())
+	buf, set := ber.Begin(buf, ber.Set)
+	add := func(value []byte) bool {
+		if wanted == nil || wanted(s.r, entry, d, value) {
+			buf = ber.AppendBytes(buf, ber.OctetString, value)
+		}
+		return true
+	}
+	err := op.EachValue(s.r, entry, slot, add)
+	if err == nil {
+		err = s.views.of(t).Values(s.r, entry, t, s.see, add)
+	}
+	if err != nil {
+		return buf[:start], err
+	}
 	return ber.End(ber.End(buf, set), seq), nil
 }
 

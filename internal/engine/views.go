@@ -14,6 +14,7 @@ type viewSet struct {
 	orders []*op.Arrange
 	// Of the schema that was looked at last; a search takes a compiled table with it.
 	operational []*schema.AttributeType
+	users       []*schema.AttributeType // the virtual ones that "*" selects
 	byType      map[*schema.AttributeType]*op.View
 	beneath     map[*schema.AttributeType][]*schema.AttributeType // a type: the virtual ones that are it or inherit from it
 	arranged    map[*schema.AttributeType]*op.Arrange
@@ -76,6 +77,8 @@ func (v *viewSet) compile(s *schema.Schema) *viewSet {
 		out.byType[t] = n.view
 		if t.Operational() {
 			out.operational = append(out.operational, t)
+		} else {
+			out.users = append(out.users, t)
 		}
 	}
 	for _, a := range v.orders {

@@ -31,6 +31,8 @@ type Overlay struct {
 	Derive func(tx Tx, req *Request, c dit.Change) error
 	// View gives virtual attributes.
 	View *View
+	// Groups finds members of groups by a computation.
+	Groups *Groups
 	// Arrange puts values in order on their way to a client.
 	Arrange *Arrange
 	// Attempt sees a bind before its credentials are checked, and may say what else they can be (a second factor behind the
@@ -57,6 +59,11 @@ type View struct {
 	Values func(r Reader, e *dit.Entry, attr *schema.AttributeType, see Visible, f func(value []byte) bool) error
 	// Match returns the entries that match a filter node on one of its attributes. It may answer All.
 	Match func(r Reader, n *dit.Node, see Visible) (*dit.IDSet, dit.Confidence, error)
+	// Shape, where set, says which entries can have any of it, by the attributes that are stored in them.
+	Shape func(s *dit.Shape) bool
+	// Holds, where set, decides a filter item on one of its attributes for one entry, where that is less work than computing
+	// all values. Stored values are not its business. known is false for an item that the values decide.
+	Holds func(r Reader, e *dit.Entry, n *dit.Node, see Visible) (holds, known bool, err error)
 	// Write, where set, takes a change that a client wants to make to one of the attributes by modify, inside the transaction
 	// and after the access rules have let it pass; what the attribute is computed from is the view's to change (with SetState).
 	// taken is false for a change that is to be made to stored values as any other.

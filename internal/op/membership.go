@@ -18,10 +18,30 @@ func MemberAttribute(t *schema.AttributeType) bool {
 	return false
 }
 
-// GroupsOf returns all groups that an entry is a member of by name, directly or through other groups. Cycles are
-// harmless: each group is looked at once. The entry itself is in the set only where a cycle leads back to it. A group
-// whose membership see does not show is not there, and leads nowhere.
+// Groups finds members of groups by a computation: dynamic groups.
+type Groups struct {
+	// Is reports whether an entry can be such a group.
+	Is func(e *dit.Entry) bool
+	// Of returns the groups that an entry is a member of by the computation, those whose membership see shows.
+	Of func(r Reader, e *dit.Entry, see Visible) (*dit.IDSet, error)
+	// Members calls f for the entries that are members of a group by the computation. An error of f ends it.
+	Members func(r Reader, group *dit.Entry, see Visible, f func(*dit.Entry) error) error
+}
+
+// Memberships answers who is in which group: by name, and by what Computed finds.
+type Memberships struct {
+	Computed []*Groups
+}
+
+// GroupsOf is Memberships.Of for groups that name their members.
 func GroupsOf(r Reader, norm string, see Visible) (*dit.IDSet, error) {
+	return Memberships{}.Of(r, norm, see, true)
+}
+
+// Of returns the groups that an entry is a member of, by its canonical name; nested ones are those that it is in through
+// other groups. Cycles are harmless: each group is looked at once. The entry itself is in the set only where a cycle leads
+// back to it. A group whose membership see does not show is not there, and leads nowhere.
+func (m Memberships) Of(r Reader, norm string, see Visible, nested bool) (*dit.IDSet, error) {
 	groups := &dit.IDSet{}
 	todo := []string{norm}
 	for len(todo) > 0 {
@@ -31,8 +51,14 @@ func GroupsOf(r Reader, norm string, see Visible) (*dit.IDSet, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := m.addComputed(r, name, see, direct); err != nil {
+			return nil, err
+		}
 		direct.AndNot(groups)
 		groups.Or(direct)
+		if !nested {
+			break
+		}
 		for it := direct.Iterator(); it.HasNext(); {
 			group, err := r.Get(dit.ID(it.Next()))
 			if err != nil {
@@ -49,6 +75,76 @@ func GroupsOf(r Reader, norm string, see Visible) (*dit.IDSet, error) {
 		}
 	}
 	return groups, nil
+}
+
+// addComputed adds the groups that have the entry of a name as a member by a computation.
+func (m Memberships) addComputed(r Reader, norm string, see Visible, to *dit.IDSet) error {
+	if len(m.Computed) == 0 {
+		return nil
+	}
+	e, _, err := r.Lookup(norm)
+	if err != nil || e == nil {
+		return err
+	}
+	for _, c := range m.Computed {
+		set, err := c.Of(r, e, see)
+		if err != nil {
+			return err
+		}
+		to.Or(set)
+	}
+	return nil
+}
+
+// IsGroup reports whether an entry can have members.
+func (m Memberships) IsGroup(e *dit.Entry) bool {
+	for _, d := range e.Shape().Slots {
+		if MemberAttribute(d.Type) {
+			return true
+		}
+	}
+	for _, c := range m.Computed {
+		if c.Is(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// EachMember calls f for the members of a group that exist. One that is named and computed comes twice.
+func (m Memberships) EachMember(r Reader, group *dit.Entry, see Visible, f func(*dit.Entry) error) error {
+	for slot, d := range group.Shape().Slots {
+		if !MemberAttribute(d.Type) || see != nil && !see(group, d.Type) {
+			continue
+		}
+		var failed error
+		err := EachValue(r, group, slot, func(value []byte) bool {
+			key, err := d.Type.Equality.ValueKey(r.Schema(), nil, value)
+			if err != nil {
+				return true
+			}
+			member, _, err := r.Lookup(string(key))
+			if err == nil && member != nil {
+				err = f(member)
+			}
+			failed = err
+			return err == nil
+		})
+		if failed != nil {
+			return failed
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, c := range m.Computed {
+		if c.Is(group) {
+			if err := c.Members(r, group, see, f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // DirectGroupsOf returns the groups that name the entry as a member themselves.

@@ -74,6 +74,11 @@ type Directory interface {
 	Suffixes() []string
 	// Reloaded returns a channel that is closed when the settings of the server, access rules among them, are next replaced.
 	Reloaded() <-chan struct{}
+	// Memberships finds groups and members, those that overlays compute too.
+	Memberships() Memberships
+	// Candidates calls f for the entries that may be in a part, found by the indexes: all that are, and possibly others of
+	// its scope. Where more than most would have to be looked at it is adminLimitExceeded.
+	Candidates(r Reader, p *Part, most int, f func(e *dit.Entry) error) error
 	// Observe has f called with every transaction that becomes durable from now on, in the order of the journal. f must not
 	// block. It cannot be taken back: observers live as long as the server.
 	Observe(f func(Commit))

@@ -63,6 +63,7 @@ func checks() []check {
 			},
 			"whoever gets hold of the keys guesses passwords faster than with the default"),
 		{id: "password-policy", keys: policyKeys(), find: passwordPolicy},
+		{id: "dynlist-identity", keys: keys("overlay.dynlist.identity"), find: dynlistIdentity},
 		{id: "lockout-disclosed", keys: keys("overlay.ppolicy.disclose_lockout"), find: lockoutDisclosed},
 
 		setting("guard-off", "guard.enabled", Fail,
@@ -196,6 +197,12 @@ func harmless() map[string]string {
 		"overlay.ttl.min":         "as overlay.ttl.default",
 		"overlay.ttl.max":         "as overlay.ttl.default",
 		"overlay.ttl.max_entries": "who may add entries may add others, too",
+
+		"overlay.dynlist.groups":      "off is the default; members are those that the reader could find by the same search",
+		"overlay.dynlist.lists":       "none is the default; values are those that the reader may read where they are stored",
+		"overlay.dynlist.class":       "as overlay.dynlist.groups",
+		"overlay.dynlist.url":         "as overlay.dynlist.groups",
+		"overlay.dynlist.max_entries": "bounds what one entry may cost; limits.max_examined bounds searches",
 
 		"overlay.lastbind.precision":                    "how well last logins are remembered",
 		"overlay.ppolicy.forgive_repeated":              "the same password again tells a guesser nothing new",

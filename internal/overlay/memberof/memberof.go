@@ -1,9 +1,10 @@
-// Package memberof gives entries the attribute memberOf: the groups that name them as a member. It is a view over the
-// member index, nothing is stored, so that it is right after every rename, delete and restore by construction.
+// Package memberof gives entries the attribute memberOf: the groups that have them as a member, by name or by what a dynamic
+// group finds. It is a view over the member index, nothing is stored, so that it is right after every rename, delete and
+// restore by construction.
 package memberof
 
 import (
-	"cmp"
+	"sync/atomic"
 
 	"portolan/internal/dit"
 	"portolan/internal/op"
@@ -22,27 +23,38 @@ func Defaults() Options { return Options{Nested: false} }
 
 // New returns the overlay.
 func New(o Options) op.Overlay {
-	v := view{nested: o.Nested}
+	v := &view{nested: o.Nested}
 	return op.Overlay{
 		Name:     "memberof",
 		Equality: []string{"member", "uniqueMember"},
-		View:     &op.View{Attributes: []string{"memberOf"}, Values: v.values, Match: v.match},
+		Open: func(p *op.Ports) (func(), error) {
+			v.ports.Store(p)
+			return nil, nil
+		},
+		View: &op.View{Attributes: []string{"memberOf"}, Values: v.values, Match: v.match, Holds: v.holds},
 	}
 }
 
-type view struct{ nested bool }
+type view struct {
+	nested bool
+	ports  atomic.Pointer[op.Ports] // nil until opened
+}
+
+// memberships are those that overlays compute too, where the directory is open.
+func (v *view) memberships() op.Memberships {
+	if p := v.ports.Load(); p != nil {
+		return p.Directory.Memberships()
+	}
+	return op.Memberships{}
+}
 
 // values calls f for the names of the groups of e. A group is there only for who may read its membership.
-func (v view) values(r op.Reader, e *dit.Entry, _ *schema.AttributeType, see op.Visible, f func([]byte) bool) error {
+func (v *view) values(r op.Reader, e *dit.Entry, _ *schema.AttributeType, see op.Visible, f func([]byte) bool) error {
 	name, err := r.Name(e)
 	if err != nil {
 		return err
 	}
-	find := op.DirectGroupsOf
-	if v.nested {
-		find = op.GroupsOf
-	}
-	groups, err := find(r, name.Norm, see)
+	groups, err := v.memberships().Of(r, name.Norm, see, v.nested)
 	if err != nil {
 		return err
 	}
@@ -65,8 +77,29 @@ func (v view) values(r op.Reader, e *dit.Entry, _ *schema.AttributeType, see op.
 	return nil
 }
 
+// holds decides an item about one group for one entry: the groups of an entry are few, the members of a group may be many.
+func (v *view) holds(r op.Reader, e *dit.Entry, n *dit.Node, see op.Visible) (holds, known bool, err error) {
+	transitive := n.Rule != nil && n.Rule.Transitive
+	if n.Op != ldap.FilterEquality && !transitive {
+		return false, false, nil
+	}
+	group, _, err := r.Lookup(string(n.Key))
+	if err != nil || group == nil {
+		return false, true, err
+	}
+	name, err := r.Name(e)
+	if err != nil {
+		return false, true, err
+	}
+	groups, err := v.memberships().Of(r, name.Norm, see, v.nested || transitive)
+	if err != nil {
+		return false, true, err
+	}
+	return groups.Contains(uint64(group.ID)), true, nil
+}
+
 // match returns the members of the group that a filter item names. The in-chain rule is transitive whatever the setting.
-func (v view) match(r op.Reader, n *dit.Node, see op.Visible) (*dit.IDSet, dit.Confidence, error) {
+func (v *view) match(r op.Reader, n *dit.Node, see op.Visible) (*dit.IDSet, dit.Confidence, error) {
 	transitive := n.Rule != nil && n.Rule.Transitive
 	if n.Op != ldap.FilterEquality && !transitive {
 		return nil, dit.All, nil
@@ -76,6 +109,7 @@ func (v view) match(r op.Reader, n *dit.Node, see op.Visible) (*dit.IDSet, dit.C
 	if err != nil || group == nil {
 		return members, dit.Exact, err
 	}
+	all := v.memberships()
 	todo := []*dit.Entry{group}
 	seen := &dit.IDSet{}
 	for len(todo) > 0 {
@@ -84,53 +118,15 @@ func (v view) match(r op.Reader, n *dit.Node, see op.Visible) (*dit.IDSet, dit.C
 		if !seen.CheckedAdd(uint64(group.ID)) {
 			continue
 		}
-		err := eachMember(r, group, see, func(member *dit.Entry) {
+		if err := all.EachMember(r, group, see, func(member *dit.Entry) error {
 			members.Add(uint64(member.ID))
-			if (v.nested || transitive) && isGroup(member) {
+			if (v.nested || transitive) && all.IsGroup(member) {
 				todo = append(todo, member)
 			}
-		})
-		if err != nil {
+			return nil
+		}); err != nil {
 			return nil, dit.All, err
 		}
 	}
 	return members, dit.Exact, nil
-}
-
-// eachMember calls f for the members of a group that exist.
-func eachMember(r op.Reader, group *dit.Entry, see op.Visible, f func(*dit.Entry)) error {
-	for slot, d := range group.Shape().Slots {
-		if !op.MemberAttribute(d.Type) || see != nil && !see(group, d.Type) {
-			continue
-		}
-		var failed error
-		err := op.EachValue(r, group, slot, func(value []byte) bool {
-			key, err := d.Type.Equality.ValueKey(r.Schema(), nil, value)
-			if err != nil {
-				return true
-			}
-			member, _, err := r.Lookup(string(key))
-			if err != nil {
-				failed = err
-				return false
-			}
-			if member != nil {
-				f(member)
-			}
-			return true
-		})
-		if err := cmp.Or(failed, err); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func isGroup(e *dit.Entry) bool {
-	for _, d := range e.Shape().Slots {
-		if op.MemberAttribute(d.Type) {
-			return true
-		}
-	}
-	return false
 }
