@@ -59,7 +59,7 @@ func refresh(ctx context.Context, p *op.Ports, req *op.Request, name []byte, ask
 	if req.Identity.IsAnonymous() {
 		return 0, ldap.Errorf(ldap.InsufficientAccessRights, "")
 	}
-	if err := p.Directory.Original(); err != nil {
+	if err := p.Directory.Original(&op.Request{Op: &ldap.DelRequest{Entry: name}, Identity: req.Identity}); err != nil {
 		return 0, err
 	}
 	err = p.Directory.Update(ctx, req.Identity.Name.DN, func(tx op.Tx) error {

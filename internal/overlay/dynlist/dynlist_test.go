@@ -57,7 +57,7 @@ func values(t *testing.T, s *ldaptest.Server, who, dn, attr string) []string {
 func TestIdentity(t *testing.T) {
 	const group = "\ndn: cn=pilots,dc=example,dc=org\nobjectClass: groupOfURLs\ncn: pilots\nmemberURL: ldap:///dc=example,dc=org??sub?(title=pilot)\n" +
 		"\ndn: cn=news,dc=example,dc=org\nobjectClass: groupOfURLs\ncn: news\nmemberURL: ldap:///dc=example,dc=org?mail?sub?(title=pilot)\n"
-	const rules = "[[access]]\ndeny = [\"read\", \"search\", \"compare\"]\nwho = \"dn:uid=alice,dc=example,dc=org\"\nattrs = [\"title\", \"mail\"]\n" +
+	const rules = "[[access]]\ndeny = [\"read\", \"search\", \"compare\"]\nwho = \"dn:uid=alice,dc=example,dc=org\"\nattrs = [\"title\", \"mail\"]\nfilter = \"(objectClass=inetOrgPerson)\"\n" +
 		"[overlay.dynlist]\ngroups = true\nlists = [\"mail\"]\n"
 	for identity, want := range map[string]int{"": 0, "cn=lists,dc=example,dc=org": 1, "cn=nobody,dc=example,dc=org": 0, ldaptest.AdminDN: 1} {
 		s := ldaptest.Start(t, ldaptest.Options{LDIF: data + group, Config: rules + fmt.Sprintf("identity = %q\n", identity)})

@@ -9,6 +9,7 @@ import (
 	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/internal/schema"
+	"portolan/ldap"
 )
 
 // deadlines is a heap of entries by the time when they are over. An entry that was refreshed is in it twice: what the entry
@@ -216,7 +217,7 @@ func (x *ttl) remove(p *op.Ports, ids []dit.ID) {
 		}
 		return
 	}
-	if p.Directory.Original() == nil { // of copies the server that has the originals takes care
+	if ldap.CodeOf(err) != ldap.Referral { // of copies the server that has the originals takes care
 		p.Log.Warn("a dynamic entry whose time is over could not be removed", "entry", uint64(ids[0]), "error", err)
 	}
 	x.await(p.Now().Add(retryAfter), ids[0])
