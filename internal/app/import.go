@@ -493,6 +493,7 @@ func (im *importer) reject(source *ImportSource, it *importItem, err error) erro
 // seal parses and seals the records of a batch.
 func (im *importer) seal(b *importBatch) {
 	p, d := ldif.NewParser(ldif.Options{}), dit.NewDraft()
+	var above parentName
 	for i := range b.items {
 		it := &b.items[i]
 		if it.err != nil {
@@ -501,7 +502,7 @@ func (im *importer) seal(b *importBatch) {
 		rec, err := p.Parse(it.block, it.line)
 		if err == nil {
 			d.Reset()
-			err = im.sealOne(rec, d, it, b.first+i)
+			err = im.sealOne(rec, &above, d, it, b.first+i)
 		}
 		it.err = err
 		if err == nil && !im.o.Continue {
@@ -517,12 +518,12 @@ var computed = map[string]bool{
 	"structuralObjectClass": true, "contextCSN": true, "collectiveAttributeSubentries": true,
 }
 
-func (im *importer) sealOne(rec *ldif.Record, d *dit.Draft, it *importItem, number int) error {
+func (im *importer) sealOne(rec *ldif.Record, above *parentName, d *dit.Draft, it *importItem, number int) error {
 	if rec.Kind != ldif.Content && rec.Kind != ldif.Add {
 		return errOnlyEntries
 	}
 	s := im.d.Schema()
-	if err := im.name(rec.DN, d, it); err != nil {
+	if err := im.name(rec.DN, above, d, it); err != nil {
 		return err
 	}
 	for _, a := range rec.Attributes {
@@ -573,8 +574,42 @@ func clientWords(err error) error {
 	return err
 }
 
+// hardInNames are octets with which the end of an RDN is not plain to see.
+const hardInNames = ",;\\\"#"
+
+// parentName is the name that most records of a batch are beneath.
+type parentName struct {
+	text string // as the file writes it
+	norm string
+}
+
+// splitName takes the first RDN of a name off, where that is plain to see and the rest is that of the record before.
+func (p *parentName) splitName(dn string) (rdn string, ok bool) {
+	i := len(dn) - len(p.text) - 1
+	if p.text == "" || i <= 0 || dn[i] != ',' || dn[i+1:] != p.text || strings.ContainsAny(dn[:i], hardInNames) {
+		return "", false
+	}
+	return dn[:i], true
+}
+
+func (im *importer) isSuffix(norm string) bool {
+	return slices.ContainsFunc(im.suffixes, func(suffix []byte) bool { return string(suffix) == norm })
+}
+
 // name puts a record into its place.
-func (im *importer) name(dn string, d *dit.Draft, it *importItem) error {
+func (im *importer) name(dn string, above *parentName, d *dit.Draft, it *importItem) error {
+	s := im.d.Schema()
+	if first, ok := above.splitName(dn); ok {
+		// What is wrong with a name is said below.
+		if rdn, err := ldap.ParseRDN(first); err == nil {
+			d.RDN, d.NormRDN, it.parent = rdn.String(), string(s.NormalizeRDN(nil, rdn)), above.norm
+			it.norm = d.NormRDN + "," + above.norm
+			if !im.isSuffix(it.norm) {
+				return nil
+			}
+			it.parent = ""
+		}
+	}
 	name, err := ldap.ParseDN(dn)
 	if err != nil {
 		return clientWords(err)
@@ -582,18 +617,21 @@ func (im *importer) name(dn string, d *dit.Draft, it *importItem) error {
 	if len(name) == 0 {
 		return errors.New("the root DSE cannot be imported")
 	}
-	s := im.d.Schema()
 	it.norm = string(s.NormalizeParsed(nil, name))
-	if slices.ContainsFunc(im.suffixes, func(suffix []byte) bool { return string(suffix) == it.norm }) {
+	if im.isSuffix(it.norm) {
 		d.RDN, d.NormRDN = name.String(), it.norm
 		return nil
 	}
 	it.parent = string(s.NormalizeParsed(nil, name[1:]))
 	d.RDN, d.NormRDN = name[0].String(), string(s.NormalizeRDN(nil, name[0]))
 	for _, suffix := range im.suffixes {
-		if schema.DNUnder([]byte(it.norm), suffix) {
-			return nil
+		if !schema.DNUnder([]byte(it.norm), suffix) {
+			continue
 		}
+		if i := strings.IndexByte(dn, ','); i > 0 && !strings.ContainsAny(dn[:i], hardInNames) {
+			*above = parentName{dn[i+1:], it.parent}
+		}
+		return nil
 	}
 	return fmt.Errorf("%q is not beneath a suffix of this directory: add the suffix to the configuration, or take the entry out", dn)
 }

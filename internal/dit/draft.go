@@ -27,6 +27,7 @@ type Draft struct {
 
 	Attrs []DraftAttr
 
+	scratch   []byte      // for keys
 	goneLarge []DraftAttr // large attributes that a seal found without values
 }
 
@@ -84,7 +85,7 @@ func NewDraft() *Draft { return &Draft{Attrs: make([]DraftAttr, 0, 24)} }
 // Reset makes a draft empty, for the next new entry. What was sealed before keeps no part of it.
 func (d *Draft) Reset() {
 	clear(d.Attrs)
-	*d = Draft{Attrs: d.Attrs[:0]}
+	*d = Draft{Attrs: d.Attrs[:0], scratch: d.scratch}
 }
 
 // Edit returns a draft of an entry. r answers for its large attributes while the draft lives; it may be nil for an entry
@@ -115,6 +116,7 @@ func (e *Entry) Edit(r LargeReader) *Draft {
 // has no Base.
 func (d *Draft) Clone() *Draft {
 	c := *d
+	c.scratch = nil
 	c.Attrs = slices.Clone(d.Attrs)
 	for i := range c.Attrs {
 		a := &c.Attrs[i]
@@ -174,10 +176,12 @@ func (d *Draft) Add(s *schema.Schema, desc schema.Description, values [][]byte, 
 	}
 	a.touched = true
 	a.checked = a.checked || a.count() == 0
-	if n := len(a.Values) + len(values); a.Large == nil && (!a.own || n > cap(a.Values)) {
+	one := a.Large == nil && len(a.Values) == 0 && len(values) == 1
+	if n := len(a.Values) + len(values); a.Large == nil && !one && (!a.own || n > cap(a.Values)) {
 		a.Values, a.own = append(make([][]byte, 0, n), a.Values...), true
 	}
-	var scratch []byte
+	scratch := d.scratch
+	defer func() { d.scratch = scratch }()
 	for i, v := range values {
 		if err := s.CheckValue(desc.Type, v); err != nil {
 			return valueError(desc, i, err)
@@ -187,6 +191,10 @@ func (d *Draft) Add(s *schema.Schema, desc schema.Description, values [][]byte, 
 			return valueError(desc, i, err)
 		}
 		scratch = key
+		if one {
+			a.Values, a.own, a.keys = values[:1:1], false, nil
+			return nil
+		}
 		there, err := a.has(s, key)
 		if err != nil {
 			return err

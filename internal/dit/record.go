@@ -73,21 +73,29 @@ func (e *Entry) index(shapes *Shapes) error {
 	slots := buf[:0]
 	var offsets [48]uint32
 	off := offsets[:1]
+	like := shapes.last.Load() // nil where the entry is not like the last
 	for rest := ber.Reader(e.blob); !rest.Empty(); {
 		var seq ber.Reader
 		var name []byte
 		if !rest.Element(ber.Sequence, &seq) || !seq.Bytes(ber.OctetString, &name) || !seq.PeekIs(ber.Set) {
 			return fmt.Errorf("attribute %d is not a PartialAttribute", len(slots))
 		}
-		desc, err := shapes.Schema.Describe(name)
-		if err != nil || desc.Type == nil {
-			return fmt.Errorf("attribute %q is not in the schema", clip(name))
+		if like != nil && like.has(len(slots), name) {
+			slots = append(slots, like.Slots[len(slots)])
+		} else {
+			desc, err := shapes.Schema.Describe(name)
+			if err != nil || desc.Type == nil {
+				return fmt.Errorf("attribute %q is not in the schema", clip(name))
+			}
+			slots, like = append(slots, desc), nil
 		}
-		slots = append(slots, desc)
 		off = append(off, uint32(len(e.blob)-len(rest)))
 	}
 	e.off = append(make([]uint32, 0, len(off)), off...)
-	e.shape = shapes.intern(slots)
+	if e.shape = like; like == nil || len(like.Slots) != len(slots) {
+		e.shape = shapes.intern(slots)
+		shapes.last.Store(e.shape)
+	}
 	for _, l := range e.large {
 		if l.slot >= len(slots) {
 			return fmt.Errorf("large slot %d of %d", l.slot, len(slots))

@@ -3,6 +3,7 @@ package dit
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"portolan/internal/schema"
 )
@@ -33,11 +34,22 @@ func (s *Shape) FindType(t *schema.AttributeType) int {
 	return s.Find(schema.Description{Type: t})
 }
 
+// has reports whether a slot is of the description that stands on the wire.
+func (s *Shape) has(slot int, name []byte) bool {
+	if slot >= len(s.Slots) {
+		return false
+	}
+	d := &s.Slots[slot]
+	n := len(d.Type.Name())
+	return len(name) == n+len(d.Options) && string(name[:n]) == d.Type.Name() && string(name[n:]) == d.Options
+}
+
 // Shapes interns the shapes of one schema. Its methods may be called by any goroutine.
 type Shapes struct {
 	Schema *schema.Schema
 	mu     sync.RWMutex
 	byName map[string]*Shape
+	last   atomic.Pointer[Shape] // of the entry decoded last: the next one is often alike
 }
 
 // NewShapes returns an empty table for a schema.

@@ -407,10 +407,12 @@ func (w *indexer) eachOf(x *index, slots sources, src dit.LargeSource, e *dit.En
 
 // gramsOf returns the grams of an entry, ascending. The slice is good until the next use of w.
 func (w *indexer) gramsOf(x *index, slots sources, src dit.LargeSource, e *dit.Entry) ([]uint32, error) {
-	grams := w.inlineGrams(w.gramsA[:0], x, e, slots)
-	err := eachLarge(src, e, slots, func(_ schema.Description, _, v []byte) { grams = w.valueGrams(grams, x, v) })
-	w.gramsA = grams
-	return sortGrams(grams), err
+	w.gramsA = w.inlineGrams(w.gramsA[:0], x, e, slots)
+	if !e.HasLarge() {
+		return sortGrams(w.gramsA), nil
+	}
+	err := eachLarge(src, e, slots, func(_ schema.Description, _, v []byte) { w.gramsA = w.valueGrams(w.gramsA, x, v) })
+	return sortGrams(w.gramsA), err
 }
 
 func eachLarge(src dit.LargeSource, e *dit.Entry, slots sources, f func(d schema.Description, key, value []byte)) error {

@@ -425,6 +425,8 @@ type loadWorker struct {
 	x      *indexer
 	mine   []bool // by place in the set's list
 	sorter *postingSorter
+	id     dit.ID // of the entry at hand
+	emit   func(x *index, kind IndexKind, key []byte) error
 }
 
 // startWorkers shares the indexes out: grams are most of the work.
@@ -439,6 +441,7 @@ func (l *Loader) startWorkers(o LoaderOptions) {
 	for range n {
 		w := &loadWorker{l: l, in: make(chan []loadItem, 4), mine: make([]bool, len(list)), sorter: newPostingSorter(o.Dir, memory)}
 		w.x = &indexer{set: l.gen.indexes}
+		w.emit = func(x *index, kind IndexKind, key []byte) error { return w.sorter.add(x, kind, key, w.id) }
 		l.workers = append(l.workers, w)
 	}
 	load := make([]int, n)
@@ -501,6 +504,7 @@ func (w *loadWorker) run(in <-chan []loadItem) {
 }
 
 func (w *loadWorker) post(item *loadItem) error {
+	w.id = item.e.ID
 	for i, slots := range w.x.set.sources(item.e.Shape()) {
 		if len(slots) == 0 || !w.mine[i] {
 			continue
@@ -515,9 +519,7 @@ func (w *loadWorker) post(item *loadItem) error {
 			}
 			continue
 		}
-		err := w.x.eachOf(w.x.set.list[i], slots, deltaLarge{item.large}, item.e, func(x *index, kind IndexKind, key []byte) error {
-			return w.sorter.add(x, kind, key, item.e.ID)
-		})
+		err := w.x.eachOf(w.x.set.list[i], slots, deltaLarge{item.large}, item.e, w.emit)
 		if err != nil {
 			return err
 		}
