@@ -308,6 +308,8 @@ func (c *compiler) subjects() {
 		switch {
 		case text == "self":
 			into.self = true
+		case text == "parent":
+			into.above = true
 		case named && kind == "dn":
 			c.subject(at, into, whoDN, rest)
 		case named && kind == "subtree":
@@ -317,7 +319,7 @@ func (c *compiler) subjects() {
 		case named && kind == "dnattr":
 			c.dnattr(at, into, rest)
 		case excluded:
-			c.bad(at, `write "!self", "!dn:DN", "!group:DN", "!subtree:DN" or "!dnattr:ATTRIBUTE"`, "who: %s excludes nobody", show(c.in.Who[i]))
+			c.bad(at, `write "!self", "!parent", "!dn:DN", "!group:DN", "!subtree:DN" or "!dnattr:ATTRIBUTE"`, "who: %s excludes nobody", show(c.in.Who[i]))
 		case text == "*":
 			into.who = append(into.who, who{kind: whoEverybody})
 		case text == "anonymous":
@@ -330,7 +332,7 @@ func (c *compiler) subjects() {
 			}
 			into.who = append(into.who, who{kind: whoAdmin})
 		default:
-			hint := `write "anonymous", "users", "self", "admin", "*", "dn:DN", "group:DN", "subtree:DN" or "dnattr:ATTRIBUTE"`
+			hint := `write "anonymous", "users", "self", "parent", "admin", "*", "dn:DN", "group:DN", "subtree:DN" or "dnattr:ATTRIBUTE"`
 			if dn, err := ldap.ParseDN(text); err == nil && len(dn) > 0 {
 				hint = `write "dn:` + clip(text) + `"`
 			}

@@ -27,7 +27,7 @@ func TestErrors(t *testing.T) {
 		{"right of attributes", access.Rule{Deny: list("write"), Who: users, Attrs: list("entry")}, `deny[0]|"write" is a right on attributes, and attrs has the "entry" only|name attributes in attrs`},
 		{"nobody", access.Rule{Allow: reading}, `|who is missing|write who = "users"`},
 		{"nobody but excluded", access.Rule{Deny: reading, Who: list("!self")}, `|who is missing|write who = "users"`},
-		{"excludes nobody", access.Rule{Allow: reading, Who: list("*", "!users")}, `who[1]|who: "!users" excludes nobody|write "!self", "!dn:DN"`},
+		{"excludes nobody", access.Rule{Allow: reading, Who: list("*", "!users")}, `who[1]|who: "!users" excludes nobody|write "!self", "!parent", "!dn:DN"`},
 		{"malformed excluded DN", access.Rule{Allow: reading, Who: list("*", "!group:x")}, `who[1]|who: "x" is not a DN: |write a DN such as`},
 		{"unknown who", access.Rule{Allow: reading, Who: list("users", "everybody")}, `who[1]|who: "everybody" names nobody|write "anonymous", "users"`},
 		{"a bare DN", access.Rule{Allow: reading, Who: list("cn=x," + groups)}, `who[0]|names nobody|write "dn:cn=x,ou=groups,dc=example,dc=org"`},

@@ -216,12 +216,15 @@ func (e *Evaluator) names(r *rule, v verdict, t *Target) dit.Truth {
 	return named
 }
 
-// among decides whether self or dnattr name the subject.
+// among decides whether self, parent or dnattr name the subject.
 func (e *Evaluator) among(p *people, t *Target) dit.Truth {
 	if t.Entry == nil {
 		return dit.False
 	}
 	if p.self && !t.New && e.isSelf(t) {
+		return dit.True
+	}
+	if p.above && e.isAbove(t) {
 		return dit.True
 	}
 	truth := dit.False
@@ -244,6 +247,11 @@ func (e *Evaluator) isSelf(t *Target) bool {
 		return t.Entry.ID == s.Entry
 	}
 	return s.Name.Norm != "" && s.Name.Norm == t.Name.Norm
+}
+
+// isAbove reports whether the target stands, or would stand, right beneath the subject's own entry.
+func (e *Evaluator) isAbove(t *Target) bool {
+	return e.subject.Entry != 0 && t.Entry.Parent == e.subject.Entry
 }
 
 // holds decides whether an attribute of the target has the subject's name as a value.

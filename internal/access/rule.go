@@ -37,11 +37,12 @@ type rule struct {
 type people struct {
 	who    []who // those that the subject alone decides
 	self   bool
+	above  bool
 	dnattr []*schema.AttributeType
 }
 
 // open reports whether a target can decide.
-func (p *people) open() bool { return p.self || len(p.dnattr) > 0 }
+func (p *people) open() bool { return p.self || p.above || len(p.dnattr) > 0 }
 
 // has reports whether the subject is among them, whatever the target.
 func (p *people) has(s *Subject, g *lastGroup) bool {

@@ -34,6 +34,16 @@ type Verbs interface {
 	Export(ctx context.Context, o ExportOptions, w io.Writer, progress Progress) (*ExportSummary, error)
 	// SetPassword sets the password of an entry or of the administrator.
 	SetPassword(ctx context.Context, change PasswordChange) (*PasswordSet, error)
+	// AddToken, ConfirmToken, RecoveryCodes, Factors and RemoveFactors are about second factors of an account.
+	AddToken(ctx context.Context, t OTPToken) (*OTPMade, error)
+	ConfirmToken(ctx context.Context, c OTPConfirmation) error
+	RecoveryCodes(ctx context.Context, account string) (*OTPMade, error)
+	Factors(ctx context.Context, account string) ([]OTPFactor, error)
+	RemoveFactors(ctx context.Context, r OTPRemoval) (*OTPRemoved, error)
+	// AddAppPassword, AppPasswords and RevokeAppPasswords make, list and delete the application passwords of an account.
+	AddAppPassword(ctx context.Context, a AppPassword) (*AppPasswordMade, error)
+	AppPasswords(ctx context.Context, dn string) ([]AppPassword, error)
+	RevokeAppPasswords(ctx context.Context, r AppPasswordRevocation) (*AppPasswordsRevoked, error)
 	// ExplainAccess says which access rules decide about something, and why.
 	ExplainAccess(ctx context.Context, q AccessQuestion) (*AccessAnswer, error)
 	// TestAccess verifies what access rules are expected to give.

@@ -192,6 +192,15 @@ func (a *Admin) controlVerbs() []op.Extended {
 		served(numberPassword, "passwd", func(ctx context.Context, args PasswordChange, _ *output) (*PasswordSet, error) {
 			return a.SetPassword(ctx, args)
 		}),
+		served(numberAddAppPassword, "app-password add", func(ctx context.Context, args AppPassword, _ *output) (*AppPasswordMade, error) {
+			return a.AddAppPassword(ctx, args)
+		}),
+		served(numberAppPasswords, "app-password list", func(ctx context.Context, args accountArgs, _ *output) ([]AppPassword, error) {
+			return a.AppPasswords(ctx, args.DN)
+		}),
+		served(numberRevokeAppPasswords, "app-password revoke", func(ctx context.Context, args AppPasswordRevocation, _ *output) (*AppPasswordsRevoked, error) {
+			return a.RevokeAppPasswords(ctx, args)
+		}),
 		served(numberExplain, "acl explain", func(ctx context.Context, args AccessQuestion, _ *output) (*AccessAnswer, error) {
 			return a.ExplainAccess(ctx, args)
 		}),
@@ -220,7 +229,7 @@ type backupArgs struct {
 // wireControl adds the verbs to the engine of a server that is being started.
 func (s *Server) wireControl() {
 	a := &Admin{d: s.Directory, version: s.o.Version, live: s.state, trail: s.trail}
-	s.Engine.Wire(nil, a.controlVerbs(), nil)
+	s.Engine.Wire(nil, append(a.controlVerbs(), a.otpVerbs()...), nil)
 }
 
 // remote asks a running server.

@@ -107,6 +107,8 @@ max_age = 0
 			want: "5 warn password-policy=lockout_duration|6 warn password-policy=max_failure|7 warn password-policy=check_quality"},
 		{name: "delays instead of a lock", text: "[overlay.ppolicy.policy]\nlockout = false\nmin_delay = \"1s\"\nmax_delay = \"1m\"\n"},
 		{name: "lists with another's eyes", text: "[overlay.dynlist]\nidentity = \"cn=x,dc=example,dc=org\"\n", want: "5 warn dynlist-identity"},
+		{name: "a second factor that is good for long, and one that SCRAM gets around", text: "[overlay.otp]\nwindow = 5\nmechanisms = [\"EXTERNAL\", \"SCRAM-SHA-256\"]\n",
+			want: "5 warn otp-window|6 warn otp-mechanisms"},
 		{name: "locks that are told", text: "[overlay.ppolicy]\ndisclose_lockout = true\n", want: "5 warn lockout-disclosed"},
 
 		{name: "rule for everybody, nobody but users to be", text: rule + "allow = \"read\"\nwho = \"*\"\n"},

@@ -12,11 +12,13 @@ import (
 	"portolan/internal/engine"
 	"portolan/internal/extop"
 	"portolan/internal/op"
+	"portolan/internal/overlay/appauth"
 	"portolan/internal/overlay/autonumber"
 	"portolan/internal/overlay/constraint"
 	"portolan/internal/overlay/dynlist"
 	"portolan/internal/overlay/lastbind"
 	"portolan/internal/overlay/memberof"
+	"portolan/internal/overlay/otp"
 	"portolan/internal/overlay/ppolicy"
 	"portolan/internal/overlay/refint"
 	"portolan/internal/overlay/ttl"
@@ -37,6 +39,11 @@ var overlays = []overlay{
 	wired("refint", refint.Defaults, refint.New),
 	wired("unique", unique.Defaults, unique.New),
 	wired("constraint", constraint.Defaults, constraint.New), // behind all that changes values
+
+	// Credentials beside the password: before all that look at it, or count wrong ones.
+	wired("appauth", appauth.Defaults, appauth.New),
+	wired("otp", otp.Defaults, otp.New),
+
 	wired("ppolicy", ppolicy.Defaults, ppolicy.New),
 	wired("valsort", valsort.Defaults, valsort.New),
 	wired("lastbind", lastbind.Defaults, lastbind.New), // behind all that may refuse a bind

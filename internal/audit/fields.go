@@ -138,5 +138,8 @@ func who(b []byte, id *op.Identity) []byte {
 	if id.Method != "" {
 		b = str(b, "method", id.Method)
 	}
+	if id.Apart != "" {
+		b = str(b, "credential", id.Apart)
+	}
 	return b
 }

@@ -96,6 +96,7 @@ func (p *program) root() *cobra.Command {
 	add("begin", newDemo(p), newInit(p))
 	add("data", p.configured(newImport(p)), p.configured(newExport(p)), p.configured(newBackup(p)), p.configured(newRestore(p)), p.configured(newCheck(p)),
 		p.configured(newIndex(p)), p.configured(newPasswd(p)), p.configured(newACL(p)))
+	add("data", p.configured(newAppPassword(p)), p.configured(newOTP(p)))
 	add("serve", p.configured(newServe(p)), p.configured(newStatus(p)), p.configured(newCheckConfig(p)), p.configured(newPosture(p)), p.configured(newAudit(p)), p.configured(newGuard(p)))
 	add("outside", newScan(p), newBench(p))
 	add("", newVersion(p), newMan(p))

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"net/netip"
 	"time"
 
 	"portolan/internal/credential"
@@ -106,7 +105,7 @@ func (e *Engine) authenticateUnguarded(ctx context.Context, req *op.Request, nor
 		return err
 	}
 	// What is remembered was looked at when it was hashed.
-	if hashed && b.Entry != nil && b.Index >= 0 && b.Index < own {
+	if hashed && b.Entry != nil && b.Apart == nil && b.Index >= 0 && b.Index < own {
 		e.rehash(req, view.Schema(), set, b.Entry, b.Stored[b.Index], b.Password)
 	}
 	return nil
@@ -155,6 +154,11 @@ func (e *Engine) proveUnguarded(ctx context.Context, req *op.Request, set *Setti
 	spent, err := e.check(ctx, req, set, b, refusal)
 	if err != nil {
 		return false, err
+	}
+	if b.Apart != nil && b.Identity != nil {
+		apart := *b.Identity
+		apart.Apart = b.Apart.Kind + " " + b.Apart.Name
+		b.Identity = &apart
 	}
 	refused := e.bound(ctx, req, b)
 	if refused != nil && b.Index >= 0 {
@@ -232,6 +236,11 @@ func (e *Engine) bound(ctx context.Context, req *op.Request, b *op.BindOutcome) 
 			}
 		}
 	}
+	for _, spend := range b.Spend {
+		if b.Err == nil {
+			b.Err = spend(ctx)
+		}
+	}
 	return b.Err
 }
 
@@ -246,22 +255,10 @@ func uuidOf(entry *dit.Entry) (id [16]byte) {
 // mayBind refuses accounts that are disabled or may not be used from where the client is. The answer to the client is
 // that of a wrong password.
 func mayBind(s *schema.Schema, entry *dit.Entry, c *op.Conn) error {
-	if string(entry.First(schema.Description{Type: s.Known.PortolanAccountDisabled})) == "TRUE" {
-		return errCredentials("the account is disabled")
+	if why := op.Unusable(s, entry, c); why != "" {
+		return errCredentials(why)
 	}
-	slot := entry.Shape().FindType(s.Known.PortolanAllowedFrom)
-	if slot < 0 || c.Transport == op.Unix {
-		return nil
-	}
-	for v := entry.Values(slot); ; {
-		value, ok := v.Next()
-		if !ok {
-			return errCredentials("the account may not be used from this address")
-		}
-		if network, err := netip.ParsePrefix(string(value)); err == nil && network.Contains(c.Remote.Addr().Unmap()) {
-			return nil
-		}
-	}
+	return nil
 }
 
 // passwordsOf returns the values of userPassword, its subtypes and options included.

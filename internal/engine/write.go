@@ -601,6 +601,13 @@ func (tx *writeTx) preview(name ldap.DN, d *dit.Draft) (*dit.Entry, error) {
 	s := tx.Schema()
 	p := d.Clone()
 	p.RDN, p.NormRDN = name[0].String(), string(s.NormalizeRDN(nil, name[0]))
+	above, _, err := tx.Lookup(string(s.NormalizeParsed(nil, name[1:])))
+	if err != nil {
+		return nil, err
+	}
+	if above != nil {
+		p.Parent = above.ID
+	}
 	author := []byte(tx.req.Identity.Name.DN)
 	p.Set(s.Known.CreatorsName, author)
 	p.Set(s.Known.ModifiersName, author)
@@ -626,8 +633,49 @@ func (e *Engine) planDelete(m *ldap.DelRequest) (func(*writeTx) error, error) {
 		if tx.rights.EntryRights(target)&access.Delete == 0 {
 			return errRights
 		}
+		if err := tx.removeBelongings(entry); err != nil {
+			return err
+		}
 		return tx.remove(entry)
 	}, nil
+}
+
+// removeBelongings deletes what stands beneath an entry and is nothing without it, where there is nothing else: whoever
+// deletes an account need not know what it holds.
+func (tx *writeTx) removeBelongings(entry *dit.Entry) error {
+	var ids []dit.ID
+	err := tx.Children(entry.ID, func(child dit.ID) bool {
+		ids = append(ids, child)
+		return len(ids) <= maxBelongings
+	})
+	if err != nil || len(ids) > maxBelongings {
+		return err
+	}
+	for _, id := range ids {
+		child, err := tx.Get(id)
+		if err != nil || child == nil || !tx.e.belongs(tx.Schema(), child) {
+			return err
+		}
+	}
+	for _, id := range ids {
+		if err := tx.Delete(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxBelongings bounds what is looked at for it.
+const maxBelongings = 1000
+
+// belongs asks the overlays whether an entry is nothing without the one above it.
+func (e *Engine) belongs(s *schema.Schema, child *dit.Entry) bool {
+	for i := range e.o.Overlays {
+		if f := e.o.Overlays[i].Belongs; f != nil && f(s, child) {
+			return true
+		}
+	}
+	return false
 }
 
 // deleteTree deletes an entry and all beneath it, the leaves first (draft-armijo-ldap-treedelete). Every entry needs the

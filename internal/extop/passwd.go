@@ -15,6 +15,9 @@ type Passwords interface {
 	op.Handler
 	// CheckPassword verifies a password of the entry with this canonical name; invalidCredentials if it is wrong.
 	CheckPassword(ctx context.Context, req *op.Request, norm string, password []byte) error
+	// Issue makes credentials of an entry that holds other ones than a password; taken is false where it does not. shown is
+	// what the client is to know of them.
+	Issue(ctx context.Context, req *op.Request, dn, norm string, old, chosen []byte) (shown []byte, taken bool, err error)
 	// NormalizeUser returns the entry name that a userIdentity of RFC 3062 stands for, as a DN and in canonical form.
 	NormalizeUser(userIdentity []byte) (dn, norm string, err error)
 }
@@ -43,6 +46,12 @@ func PasswordModify(p Passwords, random io.Reader) op.Extended {
 			}
 			req.Trace.DN = dn
 			ctx = req.Detach(ctx)
+			if shown, taken, err := p.Issue(ctx, req, dn, norm, m.old, m.new); taken || err != nil {
+				if err == nil && shown != nil {
+					req.Reply.Value, req.Reply.HasValue = generated(shown), true
+				}
+				return err
+			}
 			if m.hasOld {
 				// RFC 3062 section 2: a wrong old password leaves everything as it was. It is checked for the administrator too.
 				if err := p.CheckPassword(ctx, req, norm, m.old); err != nil {
@@ -59,9 +68,7 @@ func PasswordModify(p Passwords, random io.Reader) op.Extended {
 					return err
 				}
 				m.new = []byte(made)
-				var mark int
-				reply, mark = ber.Begin(nil, ber.Sequence)
-				reply = ber.End(ber.AppendBytes(reply, ber.ContextSpecific|0, m.new), mark)
+				reply = generated(m.new)
 			} else if len(m.new) == 0 {
 				return ldap.Errorf(ldap.UnwillingToPerform, "the new password is empty")
 			}
@@ -85,6 +92,12 @@ func PasswordModify(p Passwords, random io.Reader) op.Extended {
 			return err
 		},
 	}
+}
+
+// generated is PasswdModifyResponseValue of RFC 3062 section 2.
+func generated(password []byte) []byte {
+	reply, mark := ber.Begin(nil, ber.Sequence)
+	return ber.End(ber.AppendBytes(reply, ber.ContextSpecific|0, password), mark)
 }
 
 func passwordMod(kind ldap.ModOp, password []byte) ldap.Mod {

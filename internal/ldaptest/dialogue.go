@@ -206,6 +206,8 @@ func (d *dialogue) step(s *step) error {
 		by, err := time.ParseDuration(s.rest)
 		d.s.clock.Advance(by)
 		return err
+	case "totp", "lines":
+		return d.derive(s)
 	case "waited":
 		by, err := time.ParseDuration(s.rest)
 		if had := d.s.clock.Waited(); err == nil && had != by {

@@ -157,6 +157,19 @@ func (s *Server) Crash(t testing.TB) kv.DB {
 	return s.options.KV.(*memkv.DB).Crash()
 }
 
+// PowerCut ends the server as a power cut does, and returns what another one finds of its data: what was durable.
+func (s *Server) PowerCut() kv.DB {
+	left := s.options.KV.(*memkv.DB).Crash()
+	s.stopped.Do(func() {
+		for _, l := range s.close {
+			l.Close()
+		}
+		s.sessions.Wait()
+		_ = s.Directory.Close() // there is nothing left to close
+	})
+	return left
+}
+
 // Stop ends the server, once the clients have gone.
 func (s *Server) Stop(t testing.TB) {
 	t.Helper()

@@ -181,6 +181,9 @@ type Identity struct {
 	Admin bool
 	// Method is how it was proved: "simple", "EXTERNAL", "PLAIN", ...; "internal" for the server's own work.
 	Method string
+	// Apart names the credentials that were used instead of the account's password, such as "app password mail": see
+	// BindOutcome.Apart. Nobody changes credentials with them.
+	Apart string
 	// Restricted marks a session that may do nothing but change its own password (draft-behera section 8.1).
 	Restricted bool
 	// Proxied is the authentication identity behind a proxied authorization or a SASL authorization identity, or nil.
@@ -190,6 +193,11 @@ type Identity struct {
 // MustChange reports whether the session behind the identity may do nothing but change its own password.
 func (i *Identity) MustChange() bool {
 	return i.Restricted || i.Proxied != nil && i.Proxied.Restricted
+}
+
+// WithoutPassword reports whether the session behind the identity was begun with credentials apart from the password.
+func (i *Identity) WithoutPassword() bool {
+	return i.Apart != "" || i.Proxied != nil && i.Proxied.Apart != ""
 }
 
 var anonymous = &Identity{}

@@ -40,6 +40,11 @@ type Overlay struct {
 	Attempt func(ctx context.Context, req *Request, b *BindOutcome) error
 	// Bind sees a bind attempt after its credentials were checked and before the answer.
 	Bind func(ctx context.Context, req *Request, b *BindOutcome) error
+	// Issue makes the credentials that an entry of the overlay's own kind holds, when somebody asks for a new password of it
+	// by password modify (RFC 3062). taken is false for all other entries.
+	Issue func(ctx context.Context, req *Request, i *Issue) (taken bool, err error)
+	// Belongs says that an entry is nothing without the one above it, and goes when that is deleted.
+	Belongs func(s *schema.Schema, e *dit.Entry) bool
 	// Usability says whether an account can be used, for the account usability control; nil where the overlay does not know.
 	Usability func(r Reader, e *dit.Entry) (*Usability, error)
 	// RootDSE, where set, are attributes that the root DSE shows about what the overlay does.
@@ -109,6 +114,13 @@ type BindOutcome struct {
 	// another server's word. Nothing is compared then.
 	Proved string
 
+	// Apart, where Attempt sets it, are the credentials that Stored then has instead of the account's password: what becomes of
+	// the password by and by is not about them.
+	Apart *Apart
+
+	// Factor is the second factor's own, between Attempt and Bind.
+	Factor any
+
 	// Honest says that the client has recently proved the same account: it goes first in the hashing pool. Repeated says that
 	// the password is one that was wrong before, so that it tells nothing new of who offers it. The guard sets both.
 	Honest, Repeated bool
@@ -124,6 +136,9 @@ type BindOutcome struct {
 	Err   error
 	Wrong bool
 
+	// Spend are called in their order when all hooks have agreed, to use up what serves once; an error refuses. What they
+	// change is durable before the answer.
+	Spend []func(ctx context.Context) error
 	// Delay is how long the answer is to wait: no worker, snapshot or place in the hashing pool is held meanwhile. The longest
 	// that a hook asks for counts.
 	Delay time.Duration

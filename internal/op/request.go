@@ -258,6 +258,8 @@ type WritePlan struct {
 	NoOp bool
 	// Batched marks an operation of a Directory.Batch: what it needs may come from those before it.
 	Batched bool
+	// Issued says that secrets in the request were made by the server itself: see Overlay.Issue.
+	Issued bool
 	// Internal marks the server's own bookkeeping: modifiersName and modifyTimestamp stay as they are.
 	Internal bool
 }

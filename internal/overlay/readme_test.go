@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"portolan/ber"
 	"portolan/internal/ldaptest"
 	"portolan/internal/op"
 	"portolan/ldap"
@@ -64,13 +65,35 @@ func TestReadmes(t *testing.T) {
 // run performs an example: commands, each with the lines that are expected of it.
 func run(t *testing.T, s *ldaptest.Server, steps string) {
 	lines := strings.Split(strings.TrimSpace(steps), "\n")
+	made := map[string]string{}
 	for i := 0; i < len(lines); {
 		command := lines[i]
 		var want []string
 		for i++; i < len(lines) && (lines[i][0] == '>' || lines[i][0] == '!'); i++ {
 			want = append(want, lines[i])
 		}
-		got := perform(t, s, strings.Fields(command))
+		words := strings.Fields(command)
+		for n, w := range words {
+			// NAME of what was made, the first line of it; it may stand at the end of a word.
+			if head, name, ok := strings.Cut(w, "$"); ok {
+				words[n] = w
+				if text, ok := made[name]; ok {
+					line, _, _ := strings.Cut(text, "\n")
+					words[n] = head + line
+				}
+			}
+		}
+		var got []string
+		if words[0] == "issue" { // as the entry itself: issue WHO ENTRY NAME, which stands for what was made from then on
+			made[words[3]], got = issue(t, s, words[1], words[2])
+		} else if words[0] == "code" { // what a token shows now: code URI NAME
+			var err error
+			if made[words[2]], err = ldaptest.Code(words[1], s.Clock().Now(), 0); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			got = perform(t, s, words)
+		}
 		if !strings.HasPrefix(command, "sorted ") {
 			slices.Sort(want)
 			slices.Sort(got)
@@ -126,6 +149,30 @@ func perform(t *testing.T, s *ldaptest.Server, words []string) []string {
 		return []string{"! " + ldap.CodeOf(err).String()}
 	}
 	return nil
+}
+
+// issue asks for a generated password (RFC 3062).
+func issue(t *testing.T, s *ldaptest.Server, who, entry string) (made string, got []string) {
+	value, mark := ber.Begin(nil, ber.Sequence)
+	value = ber.End(ber.AppendString(value, ber.ContextSpecific|0, entry), mark)
+	id, err := s.Engine.IdentifyDN(who, "internal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &op.Request{
+		Conn: &op.Conn{Transport: op.Unix, Loopback: true}, ID: 1, Identity: id,
+		Op: &ldap.ExtendedRequest{Name: []byte("1.3.6.1.4.1.4203.1.11.1"), Value: value, HasValue: true},
+	}
+	if err := s.Engine.Serve(context.Background(), req, nil); err != nil {
+		return "", []string{"! " + ldap.CodeOf(err).String()}
+	}
+	r := ber.Reader(req.Reply.Value)
+	var seq ber.Reader
+	var password []byte
+	if !r.Element(ber.Sequence, &seq) || !seq.Bytes(ber.ContextSpecific|0, &password) {
+		t.Fatalf("%x is no PasswdModifyResponseValue", req.Reply.Value)
+	}
+	return string(password), nil
 }
 
 // bind binds on a connection of its own.

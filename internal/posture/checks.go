@@ -64,6 +64,8 @@ func checks() []check {
 			"whoever gets hold of the keys guesses passwords faster than with the default"),
 		{id: "password-policy", keys: policyKeys(), find: passwordPolicy},
 		{id: "dynlist-identity", keys: keys("overlay.dynlist.identity"), find: dynlistIdentity},
+		{id: "otp-window", keys: keys("overlay.otp.window"), find: otpWindow},
+		{id: "otp-mechanisms", keys: keys("overlay.otp.mechanisms"), find: otpMechanisms},
 		{id: "lockout-disclosed", keys: keys("overlay.ppolicy.disclose_lockout"), find: lockoutDisclosed},
 
 		setting("guard-off", "guard.enabled", Fail,
@@ -108,6 +110,19 @@ const auditFloor = 30
 // harmless are the keys that no value makes weaker than the default, with the reason.
 func harmless() map[string]string {
 	return map[string]string{
+		"overlay.appauth.accept":     "off takes a way in away",
+		"overlay.appauth.max":        "each is made by the server, and as hard to guess whatever their number",
+		"overlay.otp.issuer":         "a label",
+		"overlay.otp.algorithm":      "any of the three is as strong for codes of 8 digits",
+		"overlay.otp.digits":         "6 is the default",
+		"overlay.otp.period":         "five minutes at most, and a code serves once",
+		"overlay.otp.key_file":       "none is the default: seeds are secret attributes like password hashes",
+		"overlay.otp.max":            "tokens of one person",
+		"overlay.otp.recovery_codes": "80 random bits each",
+		"overlay.otp.app_passwords":  "off is stricter",
+		"overlay.otp.required.base":  "nobody is the default",
+		"overlay.otp.required.group": "as overlay.otp.required.base",
+
 		"run_as":                      "empty is the default, a user takes rights away",
 		"directory.suffix":            "says where the tree begins",
 		"directory.suffixes":          "says where the trees begin",

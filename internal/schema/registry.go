@@ -60,7 +60,8 @@ type Known struct {
 	DistinguishedName, LabeledURI                                  *AttributeType
 
 	// Portolan's own.
-	PortolanAccountDisabled, PortolanAllowedFrom, PortolanScramKeys *AttributeType
+	PortolanAccountDisabled, PortolanAllowedFrom, PortolanScramKeys         *AttributeType
+	PortolanCredentialName, PortolanCredentialTLS, PortolanCredentialSecret *AttributeType
 
 	// draft-behera-ldap-password-policy.
 	PwdPolicySubentry, PwdChangedTime, PwdAccountLockedTime, PwdFailureTime *AttributeType
@@ -73,6 +74,7 @@ type Known struct {
 	GroupOfNames, GroupOfUniqueNames, GroupOfURLs, PosixGroup                  *ObjectClass
 	Person, InetOrgPerson, PosixAccount, DCObject, Domain, Organization        *ObjectClass
 	OrganizationalUnit, SimpleSecurityObject, PwdPolicy                        *ObjectClass
+	PortolanAppPassword                                                        *ObjectClass
 }
 
 // fillKnown looks every field of Known up by its own name: names of definitions do not depend on case.

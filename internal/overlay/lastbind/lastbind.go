@@ -88,12 +88,18 @@ func (x *lastbind) bind(_ context.Context, _ *op.Request, b *op.BindOutcome) err
 	if b.Err != nil || b.Entry == nil || b.Purpose == op.ForChange {
 		return nil
 	}
-	p := x.ports.Load()
-	now := p.Now()
-	if x.noted.fresh(b.Entry.UUID, now, x.o.Precision) {
+	now := x.ports.Load().Now()
+	if err := x.note(b.Entry.UUID, now); err != nil || b.Apart == nil {
+		return err
+	}
+	return x.note(b.Apart.Entry.UUID, now)
+}
+
+func (x *lastbind) note(id uuid.UUID, now time.Time) error {
+	if x.noted.fresh(id, now, x.o.Precision) {
 		return nil
 	}
-	return p.State.Set(op.LastBindKey(b.Entry.UUID), op.AppendLastSuccess(nil, now))
+	return x.ports.Load().State.Set(op.LastBindKey(id), op.AppendLastSuccess(nil, now))
 }
 
 // derive drops what is remembered of an entry that is deleted.

@@ -177,6 +177,10 @@ func (x *ppolicy) bind(ctx context.Context, req *op.Request, b *op.BindOutcome) 
 		return x.failed(ctx, req, a, b)
 	case b.Err != nil || b.Purpose == op.ForChange:
 		return nil
+	case b.Apart != nil:
+		// Other credentials have an age of their own. They forgive no failures either: a program that logs in every minute would
+		// give whoever guesses the password as many guesses as he likes.
+		return nil
 	case !passwordMethod(b.Proved):
 		return nil
 	}
