@@ -2,7 +2,9 @@ package pebblekv_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -43,7 +45,12 @@ func TestCacheBesideMemtables(t *testing.T) {
 		return db.Metrics()["cache_misses_total"] - before
 	}
 	read()
-	if again := read(); again > 0 {
+	again := read()
+	// A memtable that is still being flushed takes room too, for as long as that takes.
+	for end := time.Now().Add(30 * time.Second); again > 0 && time.Now().Before(end); again = read() {
+		runtime.Gosched()
+	}
+	if again > 0 {
 		t.Errorf("of what was just read %d blocks were not in the cache; it holds %d octets", again, db.Metrics()["cache_bytes"])
 	}
 }
