@@ -243,7 +243,7 @@ who = "dn:uid=ann,ou=people,dc=example,dc=org"
 on = "*"
 attrs = [%s]
 `
-	all := fmt.Sprintf(rules, `"*", "userPassword", "entry"`)
+	all := fmt.Sprintf(rules, `"*", "userPassword", "portolanScramKeys", "entry"`)
 	p := newPair(t, ldaptest.Options{Config: all}, loginOf(t, "uid=ann,ou=people,dc=example,dc=org", "ann-secret"))
 	p.same("at first")
 	p.provider.Reconfigure(t, fmt.Sprintf(rules, `"*", "entry"`))
