@@ -179,6 +179,8 @@ func harmless() map[string]string {
 		"overlay.unique.attributes":     "no attribute is unique by default",
 		"overlay.unique.set.attributes": "as overlay.unique.attributes",
 		"overlay.unique.set.base":       "as overlay.unique.attributes",
+		"overlay.unique.set.filter":     "as overlay.unique.attributes",
+		"overlay.unique.set.rule":       "as overlay.unique.attributes",
 
 		"overlay.constraint.rule.name":       "no rule is the default, and rules only refuse writes",
 		"overlay.constraint.rule.attributes": "as overlay.constraint.rule.name",

@@ -19,10 +19,30 @@ type Options struct {
 	Sets []Set `toml:"set"`
 }
 
-// Set is one rule: a value of any of the attributes is there once among all of them, beneath the base.
+// Set is one rule: a value of any of the attributes is there once among all of them, beneath the base, in entries that match
+// the filter.
 type Set struct {
 	Attributes []string `toml:"attributes"`
 	Base       string   `toml:"base"`
+	Filter     string   `toml:"filter"`
+	// Rule is a matching rule that tells values apart which the equality rule of an attribute holds equal, such as
+	// caseExactMatch.
+	Rule string `toml:"rule"`
+
+	part *op.Part
+}
+
+// Validate says what in the table cannot be.
+func (o *Options) Validate() error {
+	for i, set := range o.Sets {
+		if len(set.Attributes) == 0 {
+			return fmt.Errorf("overlay.unique.set[%d].attributes: the rule is about none: write for example attributes = [\"uidNumber\"]", i+1)
+		}
+		if _, err := op.NewPart(set.Base, "", set.Filter); err != nil {
+			return fmt.Errorf("overlay.unique.set[%d].%w", i+1, err)
+		}
+	}
+	return nil
 }
 
 // Defaults are the options of a configuration that says nothing: no rule.
@@ -35,11 +55,47 @@ func New(o Options) op.Overlay {
 		x.sets = append(x.sets, Set{Attributes: []string{a}})
 	}
 	x.sets = append(x.sets, o.Sets...)
+	invalid := o.Validate()
+	for i := range x.sets {
+		if x.sets[i].Filter != "" && invalid == nil {
+			x.sets[i].part, invalid = op.NewPart("", "", x.sets[i].Filter)
+		}
+	}
 	var all []string
 	for _, set := range x.sets {
 		all = append(all, set.Attributes...)
 	}
-	return op.Overlay{Name: "unique", Equality: all, Prepare: x.prepare, Check: x.check}
+	return op.Overlay{
+		Name: "unique", Equality: all, Prepare: x.prepare, Check: x.check,
+		Open: func(p *op.Ports) (func(), error) {
+			if invalid != nil {
+				return nil, invalid
+			}
+			return nil, x.known(p)
+		},
+	}
+}
+
+// known refuses attributes and rules that the schema does not have: a rule that looks right and holds nothing is worse than
+// none.
+func (x unique) known(p *op.Ports) error {
+	view := p.Directory.View()
+	defer view.Close()
+	s := view.Schema()
+	for i := range x.sets {
+		set := &x.sets[i]
+		for _, name := range set.Attributes {
+			switch t := s.AttributeTypeString(name); {
+			case t == nil:
+				return fmt.Errorf("overlay.unique: the schema has no attribute %q", name)
+			case t.Equality == nil:
+				return fmt.Errorf("overlay.unique: values of %s cannot be compared: it has no equality rule", name)
+			case set.Rule != "" && (s.MatchingRule([]byte(set.Rule)) == nil || s.MatchingRule([]byte(set.Rule)).ValueKey == nil || !s.RuleApplies(s.MatchingRule([]byte(set.Rule)), t)):
+				return fmt.Errorf("overlay.unique: %q is no rule that values of %s can be compared by", set.Rule, name)
+			}
+		}
+	}
+	return nil
 }
 
 type unique struct{ sets []Set }
@@ -77,7 +133,24 @@ func (set *Set) scope(r op.Reader) (base dit.ID, ok bool, err error) {
 func (x unique) prepare(tx op.Tx, _ *op.Request, before *dit.Entry, d *dit.Draft) error {
 	moved := before != nil && before.Parent != d.Parent
 	for i := range x.sets {
-		if err := x.sets[i].allow(tx, d, moved || before == nil); err != nil {
+		entered := false
+		if part := x.sets[i].part; part != nil {
+			in, err := part.HasDraft(tx, d)
+			if err != nil {
+				return err
+			}
+			if !in {
+				continue
+			}
+			if before != nil {
+				was, err := part.Has(tx, before)
+				if err != nil {
+					return err
+				}
+				entered = !was
+			}
+		}
+		if err := x.sets[i].allow(tx, d, moved || entered || before == nil); err != nil {
 			return err
 		}
 	}
@@ -105,7 +178,7 @@ func (set *Set) allow(tx op.Tx, d *dit.Draft, all bool) error {
 				if err != nil {
 					continue
 				}
-				if err := set.free(tx, t, key, d.ID, base, a.Desc); err != nil {
+				if err := set.free(tx, t, key, value, d.ID, base, a.Desc); err != nil {
 					return err
 				}
 			}
@@ -119,7 +192,7 @@ func (set *Set) allow(tx op.Tx, d *dit.Draft, all bool) error {
 }
 
 // free refuses when another entry of the scope has the value.
-func (set *Set) free(r op.Reader, t *schema.AttributeType, key []byte, own, base dit.ID, desc schema.Description) error {
+func (set *Set) free(r op.Reader, t *schema.AttributeType, key, value []byte, own, base dit.ID, desc schema.Description) error {
 	ids, err := r.Equal(t, key)
 	if err != nil {
 		return err
@@ -137,6 +210,12 @@ func (set *Set) free(r op.Reader, t *schema.AttributeType, key []byte, own, base
 			continue
 		}
 		inside, err := under(r, e, base)
+		if err == nil && inside && set.part != nil {
+			inside, err = set.part.Has(r, e)
+		}
+		if err == nil && inside && set.Rule != "" {
+			inside, err = set.same(r, e, t, value)
+		}
 		if err != nil {
 			return err
 		}
@@ -146,6 +225,44 @@ func (set *Set) free(r op.Reader, t *schema.AttributeType, key []byte, own, base
 		}
 	}
 	return nil
+}
+
+// same reports whether an entry has a value of an attribute that is the same by the rule of the set.
+func (set *Set) same(r op.Reader, e *dit.Entry, t *schema.AttributeType, value []byte) (bool, error) {
+	s := r.Schema()
+	key, ok := set.key(s, nil, value)
+	if !ok {
+		return false, nil
+	}
+	for slot, d := range e.Shape().Slots {
+		if !d.Type.IsA(t) {
+			continue
+		}
+		found := false
+		if err := op.EachValue(r, e, slot, func(have []byte) bool {
+			other, ok := set.key(s, nil, have)
+			found = ok && string(other) == string(key)
+			return !found
+		}); err != nil || found {
+			return found, err
+		}
+	}
+	return false, nil
+}
+
+// key is what the rule of the set compares; ok is false for a value that it cannot read.
+func (set *Set) key(s *schema.Schema, t *schema.AttributeType, value []byte) (key []byte, ok bool) {
+	var rule *schema.MatchingRule
+	if set.Rule != "" {
+		rule = s.MatchingRule([]byte(set.Rule))
+	} else if t != nil {
+		rule = t.Equality
+	}
+	if rule == nil || rule.ValueKey == nil {
+		return nil, false
+	}
+	key, err := rule.ValueKey(s, nil, value)
+	return key, err == nil
 }
 
 func under(r op.Reader, e *dit.Entry, base dit.ID) (bool, error) {
@@ -194,13 +311,16 @@ func (x unique) check(r op.Reader, report func(op.Finding)) error {
 		}
 		first := make(map[string]dit.ID)
 		err = op.Walk(r, base, func(e *dit.Entry) error {
+			if in, err := set.part.Has(r, e); err != nil || !in {
+				return err
+			}
 			for slot, d := range e.Shape().Slots {
 				if !covers(types, d.Type) {
 					continue
 				}
 				if err := op.EachValue(r, e, slot, func(value []byte) bool {
-					key, err := d.Type.Equality.ValueKey(s, nil, value)
-					if err != nil {
+					key, ok := set.key(s, d.Type, value)
+					if !ok {
 						return true
 					}
 					other, twice := first[string(key)]
