@@ -241,7 +241,13 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 		return err
 	}
 	d.Engine.Wire(controls(d.Config, ports), extended(d.Engine, ports), sasl)
-	for _, t := range trees(d.Config, ports) {
+	computed := trees(d.Config, ports)
+	for i := range d.overlays {
+		if d.overlays[i].Trees != nil {
+			computed = append(computed, d.overlays[i].Trees(ports)...)
+		}
+	}
+	for _, t := range computed {
 		if err := d.Engine.AddTree(t); err != nil {
 			return err
 		}

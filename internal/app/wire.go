@@ -13,6 +13,7 @@ import (
 	"portolan/internal/extop"
 	"portolan/internal/op"
 	"portolan/internal/overlay/appauth"
+	"portolan/internal/overlay/accesslog"
 	"portolan/internal/overlay/autonumber"
 	"portolan/internal/overlay/constraint"
 	"portolan/internal/overlay/dynlist"
@@ -47,6 +48,7 @@ var overlays = []overlay{
 	wired("ppolicy", ppolicy.Defaults, ppolicy.New),
 	wired("valsort", valsort.Defaults, valsort.New),
 	wired("lastbind", lastbind.Defaults, lastbind.New), // behind all that may refuse a bind
+	wired("accesslog", accesslog.Defaults, accesslog.New),
 }
 
 // controls wrap an operation in this order, the first outermost.

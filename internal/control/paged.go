@@ -81,6 +81,7 @@ func (p *pagedRequest) around(ctx context.Context, req *op.Request, next func(co
 		plan.From = at.list[at.at:]
 		estimate = len(at.list)
 	case plan.Order != nil && p.size > 0:
+		plan.Cut = true
 		plan.Pick = func(all []op.Sorted) ([]op.Sorted, error) {
 			estimate = len(all)
 			if len(all) <= plan.Max {

@@ -102,7 +102,7 @@ func (s *persistent) serve(ctx context.Context, h *hub, places *op.Places, next 
 	// Changes are gathered before the state is taken that the result is of: those that it shows already are passed over.
 	q := h.follow()
 	defer h.leave(q)
-	s.req.Search.Instead = s.begin
+	s.req.Search.Instead, s.req.Search.Follow = s.begin, s.grown(h, q)
 	if err := next(ctx); err != nil {
 		return err
 	}
@@ -123,6 +123,30 @@ func (s *persistent) serve(ctx context.Context, h *hub, places *op.Places, next 
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// grown is op.SearchPlan.Follow: what comes in a tree that grows are entries that are added.
+func (s *persistent) grown(h *hub, q *queue) *op.Follow {
+	return &op.Follow{
+		Begin: func(_ *op.Tree, newest uint64) (uint64, error) {
+			h.leave(q) // nothing that is stored is waited for
+			if s.ask.changesOnly {
+				return newest, nil
+			}
+			return 0, nil
+		},
+		Refreshed: func(uint64) (bool, error) { return true, nil },
+		Quiet:     s.ask.types&changeTypes[dit.ChangeAdd] == 0,
+		Dress: func(te *op.TreeEntry, _ *dit.Entry, fresh bool, controls []ldap.Control) []ldap.Control {
+			if !fresh || !s.ask.controls {
+				return controls
+			}
+			value, body := ber.Begin(nil, ber.Sequence)
+			value = ber.AppendInt(value, ber.Enumerated, int64(changeTypes[dit.ChangeAdd]))
+			value = ber.End(ber.AppendInt(value, ber.Integer, int64(te.Change)), body)
+			return append(controls, ldap.Control{OID: []byte(EntryChangeOID), Value: value, HasValue: true})
+		},
 	}
 }
 
@@ -161,7 +185,7 @@ func (s *persistent) tell(batch []op.Commit) error {
 			continue
 		}
 		for k := range c.Changes {
-			if err := s.change(c.Seq, &c.Changes[k], past, sight); err != nil {
+			if err := s.change(c.Before+uint64(k)+1, &c.Changes[k], past, sight); err != nil {
 				return err
 			}
 		}
@@ -169,8 +193,8 @@ func (s *persistent) tell(batch []op.Commit) error {
 	return nil
 }
 
-// change tells of one change.
-func (s *persistent) change(seq uint64, c *dit.Change, past *op.Past, sight op.Sight) error {
+// change tells of one change, by its number in the change log.
+func (s *persistent) change(number uint64, c *dit.Change, past *op.Past, sight op.Sight) error {
 	if s.ask.types&changeTypes[c.Kind] == 0 {
 		return nil
 	}
@@ -191,7 +215,7 @@ func (s *persistent) change(seq uint64, c *dit.Change, past *op.Past, sight op.S
 	}
 	if found == op.FoundReference {
 		s.req.Trace.Entries++
-		return op.Send(s.req, &ldap.SearchResultReference{URIs: sight.References(s.m.Scope)}, s.notification(nil, seq, c, past, sight))
+		return op.Send(s.req, &ldap.SearchResultReference{URIs: sight.References(s.m.Scope)}, s.notification(nil, number, c, past, sight))
 	}
 	if s.buf, err = op.AppendEntry(s.buf[:0], sight, name, s.m.Attributes, s.m.TypesOnly); err != nil {
 		return err
@@ -203,7 +227,7 @@ func (s *persistent) change(seq uint64, c *dit.Change, past *op.Past, sight op.S
 		}
 	}
 	s.req.Trace.Entries++
-	err = op.SendEncoded(s.req, s.buf, s.notification(controls, seq, c, past, sight))
+	err = op.SendEncoded(s.req, s.buf, s.notification(controls, number, c, past, sight))
 	if cap(s.buf) > keepEntry {
 		s.buf = nil
 	}
@@ -214,7 +238,7 @@ func (s *persistent) change(seq uint64, c *dit.Change, past *op.Past, sight op.S
 const keepEntry = 64 << 10
 
 // notification adds the Entry Change Notification control (section 5 of the draft).
-func (s *persistent) notification(controls []ldap.Control, seq uint64, c *dit.Change, past *op.Past, sight op.Sight) []ldap.Control {
+func (s *persistent) notification(controls []ldap.Control, number uint64, c *dit.Change, past *op.Past, sight op.Sight) []ldap.Control {
 	if !s.ask.controls {
 		return controls
 	}
@@ -223,7 +247,7 @@ func (s *persistent) notification(controls []ldap.Control, seq uint64, c *dit.Ch
 	if c.Kind == dit.ChangeRename && s.knew(c, past, sight) {
 		value = ber.AppendString(value, ber.OctetString, c.Old.DN)
 	}
-	value = ber.End(ber.AppendInt(value, ber.Integer, int64(seq)), body)
+	value = ber.End(ber.AppendInt(value, ber.Integer, int64(number)), body)
 	return append(controls, ldap.Control{OID: []byte(EntryChangeOID), Value: value, HasValue: true})
 }
 
@@ -260,8 +284,10 @@ func (h *hub) follow() *queue {
 func (h *hub) leave(q *queue) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.queues, q)
-	h.active.Add(-1)
+	if h.queues[q] {
+		delete(h.queues, q)
+		h.active.Add(-1)
+	}
 }
 
 // commit is the observer: it does no more than append.

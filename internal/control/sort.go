@@ -106,6 +106,9 @@ func (s *sorting) around(ctx context.Context, req *op.Request, next func(context
 	if s.failed = s.resolve(known); s.failed == nil {
 		before := req.Search // as other controls want it
 		req.Search.Order = s.order
+		if c := &s.columns[0]; len(s.columns) == 1 && c.rule == known.OrderOf(c.desc.Type) {
+			req.Search.SortedBy = &op.SortedBy{Desc: c.desc, Reverse: c.reverse}
+		}
 		s.hold = s.memory.Hold(0)
 		err := next(ctx)
 		s.hold.Release()

@@ -164,7 +164,7 @@ func (s *search) comparand(req *op.Request, m *ldap.CompareRequest) (*dit.Entry,
 func (s *search) inTree(t *tree, norm string) (entry *dit.Entry, err error) {
 	ts := &treeSearch{search: s, t: t, shapes: s.e.shapes(s.schema)}
 	s.views = noViews
-	err = t.Each(context.Background(), &op.TreeQuery{Base: norm, Scope: ldap.ScopeBase, Conn: s.req.Conn}, func(te *op.TreeEntry) error {
+	err = t.Each(context.Background(), &op.TreeQuery{Base: norm, Scope: ldap.ScopeBase, Conn: s.req.Conn, Req: s.req}, func(te *op.TreeEntry) error {
 		var err error
 		entry, _, err = ts.turnTo(te)
 		return err

@@ -163,7 +163,9 @@ func tooWide(err error, most int) error {
 
 // Observe implements op.Directory.
 func (d directory) Observe(f func(op.Commit)) {
-	d.o.Store.Observe(func(c store.Commit) { f(op.Commit{Seq: c.Seq, CSN: c.CSN, Changes: c.Changes, Meta: c.Meta}) })
+	d.o.Store.Observe(func(c store.Commit) {
+		f(op.Commit{Seq: c.Seq, Before: c.Before, CSN: c.CSN, Changes: c.Changes, Meta: c.Meta})
+	})
 }
 
 // Journal returns the store's journal as extensions see it.
@@ -197,6 +199,9 @@ func (j journal) At(csn dit.CSN) (uint64, error) {
 	}
 	return seq, err
 }
+
+// Changes implements op.Journal.
+func (j journal) Changes() uint64 { return j.JournalChanges() }
 
 // Find implements op.Journal.
 func (j journal) Find(reached func(*dit.JournalHead) bool) (uint64, error) {

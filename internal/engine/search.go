@@ -60,7 +60,7 @@ func (e *Engine) search(ctx context.Context, req *op.Request, m *ldap.SearchRequ
 	s := e.searches.get()
 	defer e.searches.put(s)
 	s.begin(e, req, m, w, set)
-	defer s.view.Close()
+	defer func() { s.view.Close() }() // a search that follows a tree changes it
 	if req.Search.Instead != nil {
 		ctx = req.Detach(ctx)
 		if err := s.view.Pin(); err != nil {

@@ -45,9 +45,6 @@ func (s *search) special(ctx context.Context) (done bool, err error) {
 		}
 		if found = s.e.special[norm]; found == nil {
 			if t := s.e.treeOf(norm); t != nil {
-				if s.req.Search.Instead != nil {
-					return true, errComputed
-				}
 				return true, s.searchTree(ctx, t, norm)
 			}
 		}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"portolan/internal/access"
@@ -56,6 +57,10 @@ func (e *Engine) update(ctx context.Context, req *op.Request, set *Settings, fn 
 // metaOf says in the journal who asked for a write.
 func metaOf(req *op.Request) store.Meta {
 	meta := store.Meta{Author: req.Identity.Name.DN}
+	if c := req.Conn; c != nil && c != internalConn {
+		session := strconv.AppendUint(append(make([]byte, 0, 32), "conn="...), c.ID, 10)
+		meta.Session = string(strconv.AppendInt(append(session, " op="...), int64(req.ID), 10))
+	}
 	if req.Identity.Proxied != nil {
 		meta.AuthzID = "dn:" + req.Identity.Proxied.Name.DN
 	}

@@ -2,12 +2,15 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 
 	"portolan/internal/access"
 	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/internal/schema"
+	"portolan/internal/store"
 	"portolan/ldap"
 )
 
@@ -22,6 +25,15 @@ func (e *Engine) AddTree(t op.Tree) error {
 	norm, err := e.Schema().NormalizeDN(nil, []byte(t.DN))
 	if err != nil {
 		return err
+	}
+	if !mayBeSpecial([]byte(t.DN)) {
+		return fmt.Errorf("%s: %s cannot be the name of a tree: write one whose last part begins with cn=, such as cn=%s", t.Name, t.DN, t.Name)
+	}
+	for _, suffix := range e.o.Suffixes {
+		other, err := e.Schema().NormalizeDNString(nil, suffix)
+		if err == nil && (schema.DNUnder(other, norm) || schema.DNUnder(norm, other)) {
+			return fmt.Errorf("%s: %s and the suffix %s are one beneath the other: give one of them another name", t.Name, t.DN, suffix)
+		}
 	}
 	e.trees = append(e.trees, &tree{Tree: t, norm: string(norm)})
 	return nil
@@ -61,66 +73,134 @@ type treeSearch struct {
 	*search
 	t       *tree
 	shapes  *dit.Shapes
-	entries map[dit.ID]*op.TreeEntry // kept while the result is being sorted
+	entries map[dit.ID]*op.TreeEntry // kept while the result is being sorted, where the tree cannot find them again
 	ordinal dit.ID
+	now     *op.TreeEntry // the one that is looked at
 }
 
 // searchTree serves a search whose base is in a tree.
 func (s *search) searchTree(ctx context.Context, t *tree, norm string) error {
 	ctx = s.req.Detach(ctx)
 	ts := &treeSearch{search: s, t: t, shapes: s.e.shapes(s.schema)}
-	s.views = noViews
-	s.selection.compile(s.schema, s.views, s.m.Attributes)
+	ts.settle()
 	s.req.Trace.Plan.Set("tree(" + t.Name + ")")
 	plan := &s.req.Search
 	plan.Filter = &s.filter
+	if plan.Instead != nil {
+		if plan.Follow == nil || t.Newest == nil {
+			return errComputed
+		}
+		return ts.follow(ctx, norm)
+	}
 	if err := ts.base(ctx, norm); err != nil {
 		return err
 	}
-	var wanted map[dit.ID]*op.TreeEntry
+	q := ts.query(norm)
 	if plan.From != nil {
-		wanted = make(map[dit.ID]*op.TreeEntry, len(plan.From))
-		for _, id := range plan.From {
-			wanted[id] = nil
-		}
-	} else if plan.Order != nil {
-		s.order = &ordering{}
-		ts.entries = make(map[dit.ID]*op.TreeEntry)
+		return ts.sendFrom(ctx, q)
 	}
-	q := &op.TreeQuery{Base: norm, Scope: s.m.Scope, Filter: &s.filter, Conn: s.req.Conn}
-	err := t.Each(ctx, q, func(te *op.TreeEntry) error {
-		if plan.More {
+	if by := plan.SortedBy; by != nil && ts.sorts(by) && (plan.Pick == nil || plan.Cut) {
+		plan.Order, plan.Pick = nil, nil
+		q.Order = 1
+		if by.Reverse {
+			q.Order = -1
+		}
+	}
+	if plan.Order != nil {
+		s.order = &ordering{}
+		if t.Get == nil {
+			ts.entries = make(map[dit.ID]*op.TreeEntry)
+		}
+	}
+	q.After = uint64(plan.After)
+	if err := ts.each(ctx, q); err != nil || s.order == nil {
+		return err
+	}
+	return ts.sendSorted(ctx, q)
+}
+
+// settle makes what depends on the schema.
+func (ts *treeSearch) settle() {
+	ts.shapes, ts.views = ts.e.shapes(ts.schema), noViews
+	ts.selection.compile(ts.schema, ts.views, ts.m.Attributes)
+}
+
+func (ts *treeSearch) query(norm string) *op.TreeQuery {
+	return &op.TreeQuery{Base: norm, Scope: ts.m.Scope, Filter: &ts.filter, Conn: ts.req.Conn, Req: ts.req}
+}
+
+// sorts reports whether the tree can be enumerated in an order.
+func (ts *treeSearch) sorts(by *op.SortedBy) bool {
+	return ts.t.Order != "" && by.Desc.Options == "" && by.Desc.Type == ts.schema.AttributeTypeString(ts.t.Order)
+}
+
+// each examines the entries of a query.
+func (ts *treeSearch) each(ctx context.Context, q *op.TreeQuery) error {
+	err := ts.t.Each(ctx, q, func(te *op.TreeEntry) error {
+		if ts.req.Search.More {
 			return errEnough
 		}
-		if err := s.tick(ctx); err != nil {
+		if err := ts.looked(ctx); err != nil {
 			return err
 		}
 		id := ts.number(te)
-		if wanted != nil {
-			if _, in := wanted[id]; in {
-				wanted[id] = te
-			}
-			return nil
+		behind := uint64(id) > q.After
+		if q.Order < 0 {
+			behind = q.After == 0 || uint64(id) < q.After
 		}
-		if id <= plan.After {
+		if !behind || q.Until != 0 && uint64(id) > q.Until {
 			return nil
 		}
 		return ts.offer(ctx, te, id)
 	})
-	if err != nil && err != errEnough {
-		return err
+	if err == errEnough {
+		return nil
 	}
-	switch {
-	case wanted != nil:
-		for _, id := range plan.From {
-			if te := wanted[id]; te != nil {
-				if err := ts.offer(ctx, te, id); err != nil {
-					return err
-				}
+	return err
+}
+
+// looked counts an entry.
+func (ts *treeSearch) looked(ctx context.Context) error {
+	if limit := ts.req.Limits.Examined; limit > 0 && ts.req.Trace.Examined >= limit {
+		return ts.storeError(store.ErrExamined)
+	}
+	return ts.tick(ctx)
+}
+
+// sendFrom sends a part of a result that was sorted before.
+func (ts *treeSearch) sendFrom(ctx context.Context, q *op.TreeQuery) error {
+	from := ts.req.Search.From
+	get := func(id dit.ID) (*op.TreeEntry, error) { return ts.t.Get(ctx, q, uint64(id)) }
+	if ts.t.Get == nil {
+		found := make(map[dit.ID]*op.TreeEntry, len(from))
+		err := ts.t.Each(ctx, q, func(te *op.TreeEntry) error {
+			if id := ts.number(te); slices.Contains(from, id) {
+				found[id] = te
 			}
+			return ts.looked(ctx)
+		})
+		if err != nil {
+			return err
 		}
-	case s.order != nil:
-		return ts.sendSorted(ctx)
+		get = func(id dit.ID) (*op.TreeEntry, error) { return found[id], nil }
+	}
+	for _, id := range from {
+		te, err := get(id)
+		if err != nil {
+			return err
+		}
+		if te == nil {
+			continue
+		}
+		if err := ts.looked(ctx); err != nil {
+			return err
+		}
+		if err := ts.offer(ctx, te, id); err != nil {
+			if err == errEnough {
+				return nil
+			}
+			return err
+		}
 	}
 	return nil
 }
@@ -140,7 +220,7 @@ func (ts *treeSearch) number(te *op.TreeEntry) dit.ID {
 // base finds the base object, and shows it to the controls that want to see it first.
 func (ts *treeSearch) base(ctx context.Context, norm string) error {
 	found := false
-	q := &op.TreeQuery{Base: norm, Scope: ldap.ScopeBase, Conn: ts.req.Conn}
+	q := &op.TreeQuery{Base: norm, Scope: ldap.ScopeBase, Conn: ts.req.Conn, Req: ts.req}
 	if err := ts.t.Each(ctx, q, func(te *op.TreeEntry) error {
 		if _, _, err := ts.turnTo(te); err != nil || ts.slots.Entry&access.Disclose == 0 {
 			return err
@@ -167,6 +247,7 @@ func (ts *treeSearch) turnTo(te *op.TreeEntry) (*dit.Entry, dit.Name, error) {
 		return nil, name, err
 	}
 	ts.lookAt(entry, name)
+	ts.now = te
 	return entry, name, nil
 }
 
@@ -182,7 +263,9 @@ func (ts *treeSearch) offer(ctx context.Context, te *op.TreeEntry, id dit.ID) er
 	}
 	plan := &ts.req.Search
 	if ts.order != nil {
-		ts.entries[id] = te
+		if ts.entries != nil {
+			ts.entries[id] = te
+		}
 		if err := ts.gather(entry, name); err != nil {
 			return err
 		}
@@ -197,21 +280,32 @@ func (ts *treeSearch) offer(ctx context.Context, te *op.TreeEntry, id dit.ID) er
 	return ts.deliver(ctx, entry, name)
 }
 
-func (ts *treeSearch) sendSorted(ctx context.Context) error {
+// sendSorted sorts what was gathered and sends the part that was picked.
+func (ts *treeSearch) sendSorted(ctx context.Context, q *op.TreeQuery) error {
 	picked, err := ts.sorted()
 	if err != nil {
 		return err
 	}
 	ts.order = nil
 	for i := range picked {
-		if te := ts.entries[picked[i].ID]; te != nil {
-			entry, name, err := ts.turnTo(te)
-			if err != nil {
+		te := ts.entries[picked[i].ID]
+		if ts.t.Get != nil {
+			if te, err = ts.t.Get(ctx, q, uint64(picked[i].ID)); err != nil {
 				return err
 			}
-			if err := ts.deliver(ctx, entry, name); err != nil {
-				return err
-			}
+		}
+		if te == nil {
+			continue
+		}
+		entry, name, err := ts.turnTo(te)
+		if err != nil {
+			return err
+		}
+		if ts.slots.Entry&access.Read == 0 {
+			continue
+		}
+		if err := ts.deliver(ctx, entry, name); err != nil {
+			return err
 		}
 	}
 	return nil

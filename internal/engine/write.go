@@ -711,6 +711,11 @@ func (e *Engine) planModifyDN(m *ldap.ModifyDNRequest) (func(*writeTx) error, er
 	if err := e.notSpecial(m.Entry); err != nil {
 		return nil, err
 	}
+	if m.HasNewSuperior {
+		if err := e.notSpecial(m.NewSuperior); err != nil {
+			return nil, err
+		}
+	}
 	rdn, err := ldap.ParseRDN(string(m.NewRDN))
 	if err != nil {
 		return nil, err

@@ -35,6 +35,8 @@ type Overlay struct {
 	Groups *Groups
 	// Arrange puts values in order on their way to a client.
 	Arrange *Arrange
+	// Trees are parts of the directory that it computes. The ports may be kept, and not used before the first request.
+	Trees func(p *Ports) []Tree
 	// Attempt sees a bind before its credentials are checked, and may say what else they can be (a second factor behind the
 	// password, other credentials of the entry). It is called for names of nobody too: Entry is nil then.
 	Attempt func(ctx context.Context, req *Request, b *BindOutcome) error
@@ -149,6 +151,7 @@ type BindOutcome struct {
 // Commit is a durable transaction.
 type Commit struct {
 	Seq     uint64
+	Before  uint64 // changes in the journal before it: see JournalRecord
 	CSN     dit.CSN
 	Changes []dit.Change
 	Meta    dit.JournalMeta

@@ -161,6 +161,8 @@ type Journal interface {
 	// At returns the sequence of the first record whose CSN is not below csn, one after the last where there is none. CSNs
 	// never fall from record to record. ErrTrimmed says that the record may be gone.
 	At(csn dit.CSN) (uint64, error)
+	// Changes is how many changes all records have told of, those included that are gone: JournalRecord.Before goes on so.
+	Changes() uint64
 	// Find returns the sequence of the first record for which reached says true, one after the last where there is none. From
 	// a record on for which it says true it must say so for all that follow. Few records are looked at, none that is trimmed.
 	Find(reached func(*dit.JournalHead) bool) (uint64, error)

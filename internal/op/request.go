@@ -195,6 +195,8 @@ type SearchPlan struct {
 	// looked at, with the base object, nil being the root. It may do the search itself: done ends it. The request is
 	// detached then. Entries that are not stored cannot be searched so.
 	Instead func(ctx context.Context, r Snapshot, base *dit.Entry) (done bool, err error)
+	// Follow, where set with Instead, is what makes it a search of a tree that grows.
+	Follow *Follow
 	// Known, where set, is shown every entry that would be sent, and every referral object whose reference would be, and
 	// says which need not be sent.
 	Known func(r Reader, e *dit.Entry) (bool, error)
@@ -213,13 +215,25 @@ type SearchPlan struct {
 	// the entries are to stand; entries with the same key keep the order of their ids. Keys are kept until the result has been
 	// sent: the function bounds them by refusing to go on.
 	Order func(dst []byte, c Candidate) ([]byte, error)
+	// SortedBy, where set with Order, says the same where it is one attribute in its own order: what can be enumerated so is
+	// not gathered first.
+	SortedBy *SortedBy
 	// Unsorted is why the result is not in the order that was asked for: Order is nil then.
 	Unsorted *ldap.Error
 	// Pick, where set with Order, is given the whole result in its order and returns the part that is sent.
 	Pick func(all []Sorted) ([]Sorted, error)
+	// Cut says that Pick does what Max and After do, where the result comes in its order by itself. The engine clears Order
+	// and Pick then.
+	Cut bool
 	// From, where not nil, are the entries to send, in this order, instead of what the filter would find first: later pages
 	// of a result that was sorted before. What no longer matches is left out. Max cuts a page here too.
 	From []dit.ID
+}
+
+// SortedBy is an order of entries by one attribute and its own ordering rule.
+type SortedBy struct {
+	Desc    schema.Description
+	Reverse bool
 }
 
 // Sorted is an entry of a result that is being sorted.

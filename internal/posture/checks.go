@@ -208,6 +208,8 @@ func harmless() map[string]string {
 		"overlay.autonumber.range.within":      "as overlay.autonumber.range.attribute",
 		"overlay.autonumber.range.placeholder": "as overlay.autonumber.range.attribute",
 		"overlay.autonumber.range.reuse":       "off is the default; on, files of an account that is gone are the next one's, as with useradd",
+		"overlay.accesslog.changelog":          "access rules decide who reads it, and what of each change he may read in the directory itself",
+		"overlay.accesslog.accesslog":          "as overlay.accesslog.changelog",
 
 		"overlay.ttl.subtrees":    "where entries may end by themselves, for who may add them there",
 		"overlay.ttl.default":     "how long those entries stay",

@@ -19,6 +19,9 @@ const journalStretch = 256
 // JournalBounds returns the sequences of the oldest and the newest durable record. Without records first is last + 1.
 func (s *Store) JournalBounds() (first, last uint64) { return s.first.Load(), s.durable.Load().seq }
 
+// JournalChanges returns how many changes all durable records have told of, those included that were trimmed.
+func (s *Store) JournalChanges() uint64 { return s.durable.Load().changes }
+
 // ReadJournal calls f for the durable records from this sequence on, in order, until there are no more or f returns false.
 // From 0 it begins with the oldest. ErrTrimmed says that the record asked for is gone.
 func (s *Store) ReadJournal(from uint64, f func(*Record) bool) error {

@@ -239,7 +239,7 @@ func (q *sequencer) capture() (*durable, error) {
 		return nil, err
 	}
 	q.version++
-	d := &durable{seq: q.high.seq, version: q.version, tree: q.tree, csn: q.high.csn, entries: q.high.entries, gen: q.gen, snap: snap}
+	d := &durable{seq: q.high.seq, version: q.version, tree: q.tree, csn: q.high.csn, changes: q.high.changes, entries: q.high.entries, gen: q.gen, snap: snap}
 	d.refs.Store(1)
 	return d, nil
 }
@@ -404,7 +404,7 @@ func (q *sequencer) commit(t *Tx, p *pending) error {
 	if len(t.changes) == 0 {
 		return nil
 	}
-	p.out.commit = Commit{Seq: t.seq, CSN: high.csn, Changes: t.changes, Meta: t.meta}
+	p.out.commit = Commit{Seq: t.seq, Before: high.changes - uint64(len(t.changes)), CSN: high.csn, Changes: t.changes, Meta: t.meta}
 	p.out.touched, p.out.subtrees = t.touched, t.moved
 	if t.moved {
 		q.tree++

@@ -75,6 +75,7 @@ type durable struct {
 	version uint64 // rises with every one installed
 	tree    uint64 // rises when names of whole subtrees change
 	csn     dit.CSN
+	changes uint64 // that all journal records up to seq tell of
 	entries int64
 	gen     *generation
 	snap    kv.Snapshot
@@ -108,6 +109,8 @@ type Meta = dit.JournalMeta
 type Commit struct {
 	// Seq is its place in the journal; 0 when no entry was changed.
 	Seq uint64
+	// Before is how many changes the records before it tell of.
+	Before uint64
 	// CSN is the highest CSN in it.
 	CSN     dit.CSN
 	Changes []dit.Change
