@@ -111,6 +111,7 @@ func TestSealRefuses(t *testing.T) {
 		{"an attribute of no class", draft(t, "cn=x", "objectClass", "person", "sn", "x", "mail", "x@example.org"), ldap.ObjectClassViolation},
 		{"no structural class", draft(t, "cn=x", "objectClass", "posixAccount"), ldap.ObjectClassViolation},
 		{"an operational name", draft(t, "entryUUID=11111111-2222-3333-4444-555555555555", "objectClass", "person", "sn", "x", "cn", "x"), ldap.NamingViolation},
+		{"two values of one attribute in a name", draft(t, "cn=x+sn=y+commonName=z", "objectClass", "person"), ldap.NamingViolation},
 	} {
 		_, _, err := c.d.Seal(shapes, SealOptions{})
 		if ldap.CodeOf(err) != c.code {

@@ -120,13 +120,19 @@ func (d *Draft) addNaming(s *schema.Schema) error {
 	if len(name) == 0 {
 		return nil
 	}
-	for _, ava := range name[0] {
+	for i, ava := range name[0] {
 		t := s.AttributeTypeString(ava.Type)
 		if t == nil {
 			return ldap.Errorf(ldap.UndefinedAttributeType, "the name %q uses the attribute type %q, which the schema does not know", d.RDN, ava.Type)
 		}
 		if t.Operational() || t.NoUserModification {
 			return ldap.Errorf(ldap.NamingViolation, "the operational attribute %s cannot name an entry", t.Name())
+		}
+		for j := range i {
+			// X.501 section 9.3, which RFC 4512 section 2.3.1 builds on: of each attribute one distinguished value.
+			if s.AttributeTypeString(name[0][j].Type) == t {
+				return ldap.Errorf(ldap.NamingViolation, "%s is there twice in one relative name", t.Name())
+			}
 		}
 		desc := schema.Description{Type: t}
 		if t.SingleValue {
