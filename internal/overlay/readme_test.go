@@ -108,9 +108,9 @@ func perform(t *testing.T, s *ldaptest.Server, words []string) []string {
 	var m ldap.Op
 	switch words[0] {
 	case "search", "sorted":
-		return search(t, s, ldaptest.Suffix, words[1], words[2])
+		return search(t, s, words[1], words[2])
 	case "list": // beneath another base: list BASE FILTER ATTRIBUTE
-		return search(t, s, words[1], words[2], words[3])
+		return searchIn(t, s, words[1], words[2], words[3])
 	case "rename":
 		m = &ldap.ModifyDNRequest{Entry: []byte(words[1]), NewRDN: []byte(words[2]), DeleteOldRDN: true}
 	case "wait": // the clock is put forward
@@ -189,8 +189,12 @@ func bind(s *ldaptest.Server, name, password string) []string {
 	return []string{"> bound"}
 }
 
-// search returns the values of an attribute over all entries found, or their names where they have none.
-func search(t *testing.T, s *ldaptest.Server, base, filter, attr string) (out []string) {
+func search(t *testing.T, s *ldaptest.Server, filter, attr string) []string {
+	return searchIn(t, s, ldaptest.Suffix, filter, attr)
+}
+
+// searchIn returns the values of an attribute over all entries found, or their names where they have none.
+func searchIn(t *testing.T, s *ldaptest.Server, base, filter, attr string) (out []string) {
 	f, err := ldap.ParseFilter(filter)
 	if err != nil {
 		t.Fatal(err)
