@@ -221,7 +221,7 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 		return err
 	}
 	lists := engine.Options{
-		Guard: d.guard, Filters: d.shapes,
+		Guard: d.guard, Alarm: d.guard, Filters: d.shapes,
 		Store: d.Store, Overlays: d.overlays, Suffixes: d.Config.Directory.AllSuffixes(),
 		Hashing: d.hashing, Verified: verified, Now: o.Now, Wait: o.Wait, Rand: rand.Reader, Log: o.Log,
 		MayWrite: o.MayWrite, ReplaceSchema: d.replaceSchema, Copy: len(d.Config.Replica) > 0,
@@ -273,7 +273,9 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 		return err
 	}
 	counted := d.shapes.Run()
+	guarding := d.runGuard(o.Now)
 	d.stop = func() {
+		guarding()
 		stop()
 		counted()
 	}

@@ -10,6 +10,8 @@ import (
 	"portolan/internal/audit"
 	"portolan/internal/config"
 	"portolan/internal/guard"
+	"portolan/internal/op"
+	"portolan/internal/schema"
 )
 
 // makeGuard makes the guard of a directory.
@@ -24,6 +26,34 @@ func (d *Directory) makeGuard(o OpenOptions) (err error) {
 	}
 	d.guard.Set(guardPolicy(d.Config))
 	return nil
+}
+
+// runGuard has the guard verify aside, and mark accounts.
+func (d *Directory) runGuard(now func() time.Time) (stop func()) {
+	dir := d.Engine.Directory()
+	return d.guard.Run(guard.Aside{
+		Verify: d.Engine.VerifyAside,
+		Mark: func(ctx context.Context, who *op.Identity, expire bool) error {
+			at := schema.AppendGeneralizedTime(nil, now().UTC().Truncate(time.Second))
+			return dir.Update(ctx, "guard", func(tx op.Tx) error {
+				e, err := tx.ByUUID(who.UUID)
+				if err != nil || e == nil {
+					return err
+				}
+				known := &tx.Schema().Known
+				value := func(t *schema.AttributeType) string { return string(e.First(schema.Description{Type: t})) }
+				if value(known.PortolanExposedTime) != "" && (!expire || value(known.PwdReset) == "TRUE") {
+					return nil
+				}
+				edit := e.Edit(tx)
+				edit.Set(known.PortolanExposedTime, at)
+				if expire {
+					edit.Set(known.PwdReset, []byte("TRUE"))
+				}
+				return tx.Modify(edit)
+			})
+		},
+	})
 }
 
 // waitFor returns after a time, or when ctx ends.
@@ -43,13 +73,28 @@ func guardPolicy(c *config.Config) guard.Policy {
 	return guard.Policy{
 		Enabled: g.Enabled, Relays: g.Relays,
 		AccountFailures: g.AccountFailures, SourceFailures: g.SourceFailures, NetworkFailures: g.NetworkFailures, PasswordAccounts: g.PasswordAccounts,
-		MaxDelay: g.MaxDelay, MaxDelayed: g.MaxDelayed,
+		MaxDelay: g.MaxDelay, MaxDelayed: g.MaxDelayed, ExpireExposed: g.Exposed == "expire",
 	}
 }
 
 // guarded tells the log and the audit log of an event of the guard.
 func (s *Server) guarded(e guard.Event) {
-	s.Log.Warn("too many wrong passwords: further attempts wait", "by", e.Axis.String(), "of", e.Subject, "client", e.Conn.Remote.String())
+	client := e.Conn.Remote.String()
+	switch e.What {
+	case "exposed":
+		// The name is a claim: it may be a password that was typed into the wrong field, and does not belong into the log.
+		if s.trail != nil {
+			s.trail.Alarm("exposed", e.Conn, audit.Field{Name: "action", Text: "refused"}, audit.Field{Name: "dn", Text: e.Subject})
+		}
+		return
+	case "exposed-right":
+		s.Log.Warn("the password of an account was sent in clear text: it should be changed", "account", e.Subject, "client", client)
+		if s.trail != nil {
+			s.trail.Alarm("exposed", e.Conn, audit.Field{Name: "action", Text: "right"}, audit.Field{Name: "dn", Text: e.Subject})
+		}
+		return
+	}
+	s.Log.Warn("too many wrong passwords: further attempts wait", "by", e.Axis.String(), "of", e.Subject, "client", client)
 	if s.trail != nil {
 		s.trail.Alarm("guard", e.Conn, audit.Field{Name: "action", Text: e.What}, audit.Field{Name: "by", Text: e.Axis.String()},
 			audit.Field{Name: "of", Text: e.Subject})

@@ -60,6 +60,10 @@ func (p *program) printGuarded(g *app.Guarded, now time.Time) error {
 		line("%s checked since the start, %d wrong (%d of them again), %d delayed, %d refused unchecked, %d waiting now.",
 			plural(s.Checked, "password", "passwords"), s.Failed, s.Repeated, s.Delayed, s.Refused, s.Waiting)
 	}
+	if s := g.Stats; s != nil && s.Exposed > 0 {
+		line("%s sent in clear text and refused, %d found to be right: search (portolanExposedTime=*) for the accounts.",
+			plural(s.Exposed, "password was", "passwords were"), s.ExposedRight)
+	}
 	if len(g.Rows) == 0 {
 		line("Nothing is counted.")
 		return w.Flush()

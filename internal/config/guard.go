@@ -22,4 +22,7 @@ type Guard struct {
 	// the answer is busy.
 	MaxDelay   time.Duration `toml:"max_delay" max:"60s"`
 	MaxDelayed int           `toml:"max_delayed" max:"100000"`
+
+	// Exposed is "mark" or "expire": what becomes of an account whose right password was sent in clear text.
+	Exposed string `toml:"exposed" enum:"mark|expire"`
 }

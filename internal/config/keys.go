@@ -191,6 +191,8 @@ func sections() []Section {
 				Doc: "How long an attempt may wait for its turn. One that would have to wait longer is answered busy, unchecked."},
 			{Name: "max_delayed", Default: `1000`, Example: `200`, Reload: true,
 				Doc: "Attempts that may wait at one time; beyond it the answer is busy."},
+			{Name: "exposed", Default: `"mark"`, Example: `"expire"`, Reload: true,
+				Doc: "What becomes of an account whose password was sent in clear text where TLS is needed, and was right: \"mark\" notes the time at the account (portolanExposedTime) and in the audit log, \"expire\" has it changed at the next login as well."},
 		}},
 		{Table: "sasl", Doc: "Binds by a SASL mechanism instead of a name and a password.", Keys: []Key{
 			{Name: "mechanisms", Default: `["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "EXTERNAL", "PLAIN"]`, Example: `["EXTERNAL"]`,

@@ -36,8 +36,9 @@ type Options struct {
 	Log      *slog.Logger
 	// Copy says that the content is copied from other servers: see op.Journal.Ordered.
 	Copy bool
-	// Guard, where set, is asked before credentials are checked.
+	// Guard, where set, is asked before credentials are checked; Alarm is told of those that must not have been sent.
 	Guard op.Guard
+	Alarm op.Alarm
 	// Filters, where set, is shown the filters of clients.
 	Filters op.FilterGuard
 	// MayWrite, where set, is asked before every write of a client; its error refuses the write.
@@ -189,6 +190,9 @@ func (e *Engine) Serve(ctx context.Context, req *op.Request, w op.Writer) error 
 		req.Identity = req.Conn.Identity()
 	}
 	err := e.serve(ctx, req, w, set)
+	if err != nil && e.o.Alarm != nil && ldap.CodeOf(err) == ldap.ConfidentialityRequired {
+		e.exposed(req)
+	}
 	if err != nil && (errors.Is(err, store.ErrMoved) || errors.Is(err, store.ErrGeneration)) {
 		err = ldap.Errorf(ldap.Busy, "the directory changed under the operation: try it again").Because(err)
 	}

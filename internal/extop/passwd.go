@@ -30,6 +30,10 @@ const generatedLength = 20
 func PasswordModify(p Passwords, random io.Reader) op.Extended {
 	return op.Extended{
 		OID: passwordModifyOID, Name: "passwd", Source: "RFC 3062", Writes: true,
+		Shows: func(value []byte) (user, password []byte, ok bool) {
+			m, err := parsePasswd(value, true)
+			return m.user, m.old, err == nil && len(m.old) > 0
+		},
 		Handle: func(ctx context.Context, req *op.Request, value []byte, hasValue bool, w op.Writer) error {
 			m, err := parsePasswd(value, hasValue)
 			if err != nil {

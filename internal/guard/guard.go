@@ -32,13 +32,16 @@ type Policy struct {
 	// MaxDelay is the longest wait, MaxDelayed how many may wait.
 	MaxDelay   time.Duration
 	MaxDelayed int
+	// ExpireExposed has passwords changed that were seen to be sent in clear text.
+	ExpireExposed bool
 
 	budgets [axes]budget
 }
 
 // Event is something that somebody may want to know.
 type Event struct {
-	// What is "slowed": from now on attempts wait.
+	// What is "slowed": from now on attempts wait; "exposed": a password was sent in clear text, for the name that Subject claims;
+	// "exposed-right": it was the right one of Subject.
 	What    string
 	Axis    Axis
 	Subject string // an account's canonical name, an address or a network; empty for a password
@@ -73,6 +76,10 @@ type Guard struct {
 	waiting  waiting
 	stats    Stats
 	broken   bool // keeping counters has failed, and that was said
+
+	aside      []*exposure // to be verified
+	asideKnown *mistakes
+	asideWake  chan struct{} // nil: nobody verifies
 }
 
 // Stats counts attempts since the start.
@@ -86,6 +93,9 @@ type Stats struct {
 	Refused  uint64 `json:"refused"`
 	// Waiting is how many wait now.
 	Waiting int `json:"waiting"`
+	// Exposed is how many passwords were sent in clear text where they must not be, ExposedRight how many were found to be right.
+	Exposed      uint64 `json:"exposed"`
+	ExposedRight uint64 `json:"exposed_right"`
 }
 
 // Sets of the tables; see ways. A counter takes 64 octets and its name.
@@ -101,7 +111,7 @@ const (
 
 // New returns a guard with what State remembers. It lets everything pass until Set is called.
 func New(o Options) (*Guard, error) {
-	g := &Guard{o: o, familiar: newFamiliars(), mistakes: newMistakes(mistakeSets), places: make(map[spot]*place)}
+	g := &Guard{o: o, familiar: newFamiliars(), mistakes: newMistakes(mistakeSets), places: make(map[spot]*place), asideKnown: newMistakes(asideSets)}
 	g.tables = [axes]*table{
 		ByAccount: newTable(accountSets), BySource: newTable(sourceSets), ByNetwork: newTable(networkSets),
 		ByPassword: newTable(passwordSets), ByFamiliar: newTable(familiarSets), byRepeat: newTable(repeatSets),
@@ -213,7 +223,7 @@ func (g *Guard) claim(a *attempt, now int64) {
 		a.n++
 	}
 	a.n, a.repeat = 0, false
-	if key := a.mistakeKey(); key != 0 && g.mistakes.has(key, now) {
+	if key := a.mistakeKey(); key != 0 && g.mistakes.has(key, now, mistakeLife) {
 		a.repeat = true
 		add(byRepeat, key)
 		return
@@ -276,10 +286,8 @@ func (g *Guard) settle(req *op.Request, b *op.BindOutcome, a *attempt, err error
 		told = g.failed(req, b, a, now)
 	}
 	g.mu.Unlock()
-	if f := g.event.Load(); f != nil {
-		for _, e := range told {
-			(*f)(e)
-		}
+	for _, e := range told {
+		g.tell(e)
 	}
 }
 
@@ -310,7 +318,7 @@ const fromWord = " from "
 func (g *Guard) failed(req *op.Request, b *op.BindOutcome, a *attempt, now int64) (told []Event) {
 	g.stats.Failed++
 	key := a.mistakeKey()
-	repeat := a.repeat || key != 0 && g.mistakes.has(key, now)
+	repeat := a.repeat || key != 0 && g.mistakes.has(key, now, mistakeLife)
 	if key != 0 {
 		g.mistakes.add(key, now)
 	}

@@ -99,15 +99,15 @@ func newMistakes(sets int) *mistakes { return &mistakes{make([]*[ways]mistake, s
 // mistakeLife is how long a wrong password is known.
 const mistakeLife = 7 * 24 * 3600 * 1000
 
-// has reports whether the password was wrong before.
-func (m *mistakes) has(key uint64, now int64) bool {
+// has reports whether the password was noted no longer than life ago, in milliseconds.
+func (m *mistakes) has(key uint64, now, life int64) bool {
 	set := m.sets[int(key>>32)&(len(m.sets)-1)]
 	if set == nil {
 		return false
 	}
 	for i := range set {
 		if set[i].key == key {
-			return now-set[i].at < mistakeLife
+			return now-set[i].at < life
 		}
 	}
 	return false

@@ -239,6 +239,9 @@ type Extended struct {
 	ControlOnly bool
 	// Anonymous may be called before a bind, and in clear text.
 	Anonymous bool
+	// Shows, where set, takes the user identity (RFC 3062; empty for the requester) and the password out of a request value that
+	// has one.
+	Shows func(value []byte) (user, password []byte, ok bool)
 	// Writes says that it changes entries: the audit log has a line for every attempt, and not for what it succeeds in alone.
 	Writes bool
 	Handle func(ctx context.Context, req *Request, value []byte, hasValue bool, w Writer) error
@@ -252,6 +255,8 @@ type Mechanism struct {
 	Allowed func(c *Conn) bool
 	// Unavailable is the result where Allowed says no; 0 is authMethodNotSupported.
 	Unavailable ldap.ResultCode
+	// Shows, where set, takes the user name and the password out of credentials that show it.
+	Shows func(creds []byte) (user string, password []byte, ok bool)
 	// Start begins an exchange.
 	Start func(req *Request) (Exchange, error)
 }

@@ -20,6 +20,14 @@ type Guard interface {
 	Settle(req *Request, b *BindOutcome, err error)
 }
 
+// Alarm is told of passwords that a client has sent over a connection on which they must not be sent: somebody may have read
+// them on the way. They were not checked, and the client has been refused.
+type Alarm interface {
+	// Exposed must not block. name is as the client sent it, norm its canonical form; both are claims. The password must be
+	// copied if it is kept.
+	Exposed(req *Request, name, norm string, password []byte)
+}
+
 // Claimant is an Exchange that knows whose credentials its next step is going to check, although it does not show them: the
 // guard is asked before that step.
 type Claimant interface {

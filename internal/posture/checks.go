@@ -153,6 +153,7 @@ func harmless() map[string]string {
 		"sasl.certificate.base":       "as sasl.certificate.dn",
 		"sasl.certificate.filter":     "as sasl.certificate.dn",
 		"sasl.mechanisms":             "all of them is the default; each is there only where a connection allows it",
+		"guard.exposed":               "an alarm is raised either way",
 		"schema.rfc2307":              "one class or another",
 		"store.entry_cache":           "speed",
 		"store.cache_bytes":           "speed",

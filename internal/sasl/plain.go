@@ -15,7 +15,11 @@ func Plain(ids Identities) op.Mechanism {
 	return op.Mechanism{
 		Name: "PLAIN", Source: "RFC 4616", Unavailable: ldap.ConfidentialityRequired,
 		Allowed: func(c *op.Conn) bool { return c.Protected() && ids.Confidential(c) },
-		Start:   func(*op.Request) (op.Exchange, error) { return &plain{ids: ids}, nil },
+		Shows: func(creds []byte) (string, []byte, bool) {
+			_, user, password, ok := parsePlain(creds)
+			return user, password, ok
+		},
+		Start: func(*op.Request) (op.Exchange, error) { return &plain{ids: ids}, nil },
 	}
 }
 

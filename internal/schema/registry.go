@@ -62,6 +62,7 @@ type Known struct {
 	// Portolan's own.
 	PortolanAccountDisabled, PortolanAllowedFrom, PortolanScramKeys         *AttributeType
 	PortolanCredentialName, PortolanCredentialTLS, PortolanCredentialSecret *AttributeType
+	PortolanExposedTime                                                     *AttributeType
 
 	// draft-behera-ldap-password-policy.
 	PwdPolicySubentry, PwdChangedTime, PwdAccountLockedTime, PwdFailureTime *AttributeType

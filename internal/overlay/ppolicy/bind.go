@@ -284,9 +284,12 @@ func (x *ppolicy) succeeded(ctx context.Context, req *op.Request, a *account, b 
 	return nil
 }
 
-// mustChange is draft section 7.2.
+// mustChange is draft section 7.2. A password that was exposed is to be changed whatever the policy says of those that an
+// administrator has set.
 func (a *account) mustChange() bool {
-	return a.policy.MustChange && string(a.entry.First(schema.Description{Type: a.schema.Known.PwdReset})) == "TRUE"
+	known := &a.schema.Known
+	return string(a.entry.First(schema.Description{Type: known.PwdReset})) == "TRUE" &&
+		(a.policy.MustChange || a.entry.First(schema.Description{Type: known.PortolanExposedTime}) != nil)
 }
 
 // forgive forgets failures and a lock that is over (draft section 8.1.2.1). An account without any costs nothing.

@@ -182,6 +182,7 @@ func (x *ppolicy) passwordChanged(tx op.Tx, req *op.Request, before *dit.Entry, 
 	}
 	setReset(s, req, before, d, g, count)
 	d.Set(known.PwdGraceUseTime)
+	d.Set(known.PortolanExposedTime) // it was the old one that was exposed
 	if at, err := schema.ParseGeneralizedTime(d.First(known.PwdAccountLockedTime)); err == nil && !forever(at) {
 		d.Set(known.PwdAccountLockedTime) // a new password ends a lock by failures, not one by an administrator
 	}
