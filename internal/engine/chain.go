@@ -25,7 +25,7 @@ func (s *sight) inChain(entry *dit.Entry, n *dit.Node) (dit.Truth, error) {
 			}
 		}
 	}
-	set, confidence, err := s.planInChain(n)
+	set, confidence, err := s.chainOnce(n)
 	if err != nil || confidence == dit.All {
 		return dit.Undefined, err
 	}
@@ -33,6 +33,31 @@ func (s *sight) inChain(entry *dit.Entry, n *dit.Node) (dit.Truth, error) {
 		return dit.True, nil
 	}
 	return dit.False, nil
+}
+
+// chained is a chain that was followed for a filter item of one search.
+type chained struct {
+	set        *dit.IDSet
+	confidence dit.Confidence
+}
+
+// chainOnce is planInChain, which in a snapshot is done once for all candidates of a search.
+func (s *sight) chainOnce(n *dit.Node) (*dit.IDSet, dit.Confidence, error) {
+	if _, snapshot := s.r.(*store.View); !snapshot {
+		return s.planInChain(n)
+	}
+	if c, ok := s.chains[n]; ok {
+		return c.set, c.confidence, nil
+	}
+	set, confidence, err := s.planInChain(n)
+	if err != nil {
+		return set, confidence, err
+	}
+	if s.chains == nil {
+		s.chains = make(map[*dit.Node]chained)
+	}
+	s.chains[n] = chained{set, confidence}
+	return set, confidence, nil
 }
 
 // planInChain returns all entries from which the asserted name is reached over values of the attribute, following the
@@ -92,7 +117,7 @@ func (s *sight) notIndexed(err error) error {
 // matchVirtual plans a filter item on a virtual attribute.
 func (s *sight) matchVirtual(n *dit.Node) (*dit.IDSet, dit.Confidence, error) {
 	if n.Rule != nil && n.Rule.Transitive {
-		return s.planInChain(n)
+		return s.chainOnce(n)
 	}
 	var types []*schema.AttributeType
 	if n.Desc.Type != nil && n.Desc.Options == "" {

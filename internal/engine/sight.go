@@ -25,7 +25,8 @@ type sight struct {
 	// computed, where not nil, are virtual attributes about which nothing is said: see op.SearchPlan.Content.
 	computed *viewSet
 
-	listed    selection // of the list that was asked for last
+	chains    map[*dit.Node]chained // of the filter items of this search
+	listed    selection             // of the list that was asked for last
 	candidate dit.Candidate
 	target    access.Target
 	slots     *access.SlotRights
@@ -39,6 +40,7 @@ func (s *sight) open(e *Engine, req *op.Request, r op.Reader, set *Settings) {
 	s.e, s.req, s.r, s.set = e, req, r, set
 	s.schema = r.Schema()
 	s.views, s.computed = e.views(s.schema), nil
+	clear(s.chains)
 	if req.Search.Content {
 		s.views, s.computed = noViews, s.views
 	}
@@ -79,6 +81,7 @@ func (s *sight) open(e *Engine, req *op.Request, r op.Reader, set *Settings) {
 
 // shut drops what must not outlive the request.
 func (s *sight) shut() {
+	clear(s.chains)
 	s.req, s.set, s.r, s.rights, s.slots = nil, nil, nil, nil, nil
 	s.candidate.Entry, s.candidate.Large, s.target = nil, nil, access.Target{}
 }

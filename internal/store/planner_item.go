@@ -119,6 +119,9 @@ func (p *planner) item(n *dit.Node, among within, limit int) (s idSet, conf dit.
 			p.step(stepVirtual, n, virtual.count(), c)
 		}
 	}
+	if mine && n.Rule != nil && n.Rule.Transitive {
+		return virtual, conf, false, nil // the chain was followed over stored values too
+	}
 	a := p.access(n)
 	if a.x == nil {
 		if mine && n.Desc.Type != nil && n.Desc.Type.NoUserModification {

@@ -254,7 +254,7 @@ func (x *dynlist) match(r op.Reader, n *dit.Node, see op.Visible) (*dit.IDSet, d
 	isMember := x.o.Groups && n.Desc.Type == r.Schema().Known.Member
 	if n.Rule != nil && n.Rule.Transitive {
 		if !isMember {
-			return &dit.IDSet{}, dit.Exact, nil
+			return nil, dit.All, nil // lists lead nowhere: it is Undefined
 		}
 		set, err := x.chain(r, string(n.Key), see)
 		return set, dit.Exact, err
