@@ -101,6 +101,9 @@ func served[A, R any](number int, name string, run func(ctx context.Context, arg
 		if x, ok := any(args).(interface{ about() string }); ok {
 			req.Trace.DN = x.about()
 		}
+		if x, ok := any(args).(interface{ note() string }); ok {
+			req.Trace.Note = x.note()
+		}
 		o, broken := piecesTo(out)
 		result, err := run(ctx, args, o)
 		if x, ok := any(result).(interface{ sequence() uint64 }); ok && err == nil {

@@ -4,11 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"portolan/internal/config"
 	"portolan/internal/guard/shapes"
 	"portolan/internal/op"
 )
+
+// filtersMode is what is done with the filters of identities about which nothing was decided.
+func filtersMode(c *config.Config) shapes.Mode {
+	if c.Guard.ObserveFilters {
+		return shapes.Observe
+	}
+	return shapes.Off
+}
 
 // ShapesQuery asks about the filter shapes of identities, or decides something about them. What is empty is left as it is.
 type ShapesQuery struct {
@@ -29,6 +39,24 @@ func (q ShapesQuery) about() string {
 		return ""
 	}
 	return q.DN
+}
+
+// note says for the audit log what is decided. Shapes may be named by filters with values in them: they are counted.
+func (q ShapesQuery) note() string {
+	var parts []string
+	if n := len(q.Remove); n > 0 {
+		parts = append(parts, fmt.Sprintf("removes %d shapes", n))
+	}
+	if n := len(q.Approve); n > 0 {
+		parts = append(parts, fmt.Sprintf("approves %d shapes", n))
+	}
+	if q.Mode != "" {
+		parts = append(parts, "mode "+q.Mode[:min(len(q.Mode), 16)])
+	}
+	if q.Observed {
+		parts = append(parts, "approves what was observed")
+	}
+	return strings.Join(parts, ", ")
 }
 
 // changes reports whether anything is decided.

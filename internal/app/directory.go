@@ -217,7 +217,7 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	if err := d.makeGuard(o); err != nil {
 		return err
 	}
-	if d.shapes, err = shapes.New(shapes.Options{Default: shapes.Observe, State: d.Store.State(), Schema: d.Schema, Log: o.Log}); err != nil {
+	if d.shapes, err = shapes.New(shapes.Options{Default: filtersMode(d.Config), State: d.Store.State(), Schema: d.Schema, Log: o.Log}); err != nil {
 		return err
 	}
 	lists := engine.Options{
@@ -383,6 +383,7 @@ func (d *Directory) Reload(c *config.Config) error {
 	}
 	d.Engine.Set(s)
 	d.guard.Set(guardPolicy(c))
+	d.shapes.SetDefault(filtersMode(c))
 	return nil
 }
 

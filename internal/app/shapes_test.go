@@ -104,14 +104,20 @@ func TestFilterShapes(t *testing.T) {
 	}
 	stop()
 
-	var seen []string
+	var seen, notes []string
 	for _, e := range s.trail() {
+		if e.Op == "guard shapes" && e.Note != "" {
+			notes = append(notes, e.Note)
+		}
 		if e.Event == "filter-shape" {
 			seen = append(seen, e.Op)
 		}
 	}
 	if got := strings.Join(seen, " "); got != "search search search modify search" {
 		t.Errorf("lines of the audit log: %s", got)
+	}
+	if got := strings.Join(notes, "; "); got != "mode learn; mode warn; mode enforce" {
+		t.Errorf("decisions in the audit log: %s", got)
 	}
 	s.soundTrail(false)
 

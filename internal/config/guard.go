@@ -25,4 +25,6 @@ type Guard struct {
 
 	// Exposed is "mark" or "expire": what becomes of an account whose right password was sent in clear text.
 	Exposed string `toml:"exposed" enum:"mark|expire"`
+	// ObserveFilters records the shapes of everybody's filters: see package guard/shapes.
+	ObserveFilters bool `toml:"observe_filters"`
 }

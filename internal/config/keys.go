@@ -193,6 +193,8 @@ func sections() []Section {
 				Doc: "Attempts that may wait at one time; beyond it the answer is busy."},
 			{Name: "exposed", Default: `"mark"`, Example: `"expire"`, Reload: true,
 				Doc: "What becomes of an account whose password was sent in clear text where TLS is needed, and was right: \"mark\" notes the time at the account (portolanExposedTime) and in the audit log, \"expire\" has it changed at the next login as well."},
+			{Name: "observe_filters", Default: `true`, Example: `false`, Reload: true,
+				Doc: "Whether the shapes of filters are recorded for every identity, so that what an application sends is known before the firewall against LDAP injection is to enforce it. Identities for which `portolan guard learn` or `enforce` set a mode are looked at either way."},
 		}},
 		{Table: "sasl", Doc: "Binds by a SASL mechanism instead of a name and a password.", Keys: []Key{
 			{Name: "mechanisms", Default: `["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "EXTERNAL", "PLAIN"]`, Example: `["EXTERNAL"]`,

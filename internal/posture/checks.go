@@ -71,6 +71,11 @@ func checks() []check {
 		setting("guard-off", "guard.enabled", Fail,
 			func(c *config.Config) string { return when(!c.Guard.Enabled, "the guard is off") },
 			"passwords can be guessed as fast as the server computes; a password that is tried on every account locks none of them"),
+		setting("filter-shapes-off", "guard.observe_filters", Warn,
+			func(c *config.Config) string {
+				return when(!c.Guard.ObserveFilters, "the shapes of filters are not recorded")
+			},
+			"an application through which filters are injected goes unnoticed, and there is nothing to enforce when it is found out"),
 		{id: "guard-relays", keys: keys("guard.relays"), find: guardRelays},
 		{id: "guard-far", keys: guardKeys(), find: guardFar},
 
