@@ -7,7 +7,7 @@ export CGO_ENABLED ?= 0
 
 FUZZTIME ?= 10s
 
-.PHONY: all build run test vet race lint bench bench-compare fuzz interop chaos clean
+.PHONY: all build run test vet race lint bench bench-compare fuzz interop chaos holes clean
 
 all: build
 
@@ -44,6 +44,10 @@ interop: build
 # chaos kills the real binary under load, fills its disk, and verifies what it acknowledged.
 chaos: build
 	PORTOLAN_CHAOS=full $(GO) test -count=1 -timeout 30m -v ./test/chaos
+
+# holes turns each defence off in turn and demands that its test fails; see test/holes.
+holes:
+	@bash -o pipefail -c "$(GO) test -v -count=1 -timeout 60m ./test/holes -run TestWithoutDefences -off | grep -vE '^(=== | *--- PASS)'"
 
 # bench compares Portolan with slapd, which it installs where it is missing; see test/bench/run.sh.
 bench: build
