@@ -10,9 +10,11 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -194,4 +196,36 @@ func (d *defence) run(t *testing.T, args ...string) ([]byte, error) {
 	c.Dir = root
 	c.Env = append(os.Environ(), "GOMEMLIMIT=1GiB")
 	return c.CombinedOutput()
+}
+
+// TestSecurityPage verifies that the tests that SECURITY.md names exist.
+func TestSecurityPage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := make(map[string]bool)
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	err = filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range declared.FindAllSubmatch(text, -1) {
+			have[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllSubmatch(page, -1)
+	for _, m := range named {
+		if !have[string(m[1])] {
+			t.Errorf("SECURITY.md names %s, which no package has", m[1])
+		}
+	}
+	if len(named) < 20 {
+		t.Errorf("SECURITY.md names %d tests: its form has changed", len(named))
+	}
 }
