@@ -60,7 +60,7 @@ func (s *Server) Paused() []time.Duration {
 func (s *Server) Copy(t testing.TB, what string, retry bool, is func(x *replica.Status) bool) replica.Status {
 	t.Helper()
 	c := s.Replicas()[0]
-	late := time.After(time.Minute)
+	late := time.After(3 * time.Minute)
 	for {
 		changed := c.Changed()
 		x := c.Status()

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/pem"
 	"fmt"
 	"math/big"
 	"net"
@@ -75,6 +76,11 @@ func (a *Authority) Server() *tls.Config {
 		Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}}, MinVersion: tls.VersionTLS12,
 		ClientCAs: a.pool, ClientAuth: tls.VerifyClientCertIfGiven,
 	}
+}
+
+// PEM is the authority's certificate as a file has it.
+func (a *Authority) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
 }
 
 // oids of the attribute types that subjects of test certificates are made of.

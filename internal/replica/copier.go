@@ -33,8 +33,8 @@ type copier struct {
 	batch      []*told
 	size       int
 
-	held      map[string][]*told   // entries that wait for their parents, by the canonical name of the parent
-	waits     map[uuid.UUID]string // and what they wait for
+	held      map[string]map[uuid.UUID]*told // entries that wait for their parents, by the canonical name of the parent
+	waits     map[uuid.UUID]hold             // the same by entryUUID
 	heldSize  int
 	overflown bool // some were dropped: the refresh is to be repeated
 	lost      uint64
@@ -74,7 +74,7 @@ func (x *copier) begin(anew bool) error {
 	}
 	x.refreshing, x.last, x.batch, x.size = true, nil, nil, 0
 	if x.sent == nil {
-		x.held, x.waits, x.heldSize, x.overflown, x.lost = make(map[string][]*told), make(map[uuid.UUID]string), 0, false, 0
+		x.held, x.waits, x.heldSize, x.overflown, x.lost = make(map[string]map[uuid.UUID]*told), make(map[uuid.UUID]hold), 0, false, 0
 		x.update(func(s *Status) { s.Refused = 0 })
 	}
 	x.told.Clear()
@@ -304,9 +304,9 @@ func (x *copier) endPhase(ctx context.Context, t *told, next State) error {
 func (x *copier) placeHeld(ctx context.Context) error {
 	for len(x.waits) > 0 {
 		before := len(x.waits)
-		var all []*told
-		for _, list := range x.held {
-			all = append(all, list...)
+		all := make([]*told, 0, before)
+		for _, h := range x.waits {
+			all = append(all, h.t)
 		}
 		slices.SortFunc(all, func(a, b *told) int { return len(a.name) - len(b.name) })
 		for chunk := range slices.Chunk(all, batchEntries) {

@@ -333,12 +333,8 @@ func (r *run) drop(id uuid.UUID) {
 			break
 		}
 	}
-	if parent, waits := r.x.waits[id]; waits {
-		for _, t := range r.x.held[parent] {
-			if t.id == id {
-				r.placed[t] = true
-			}
-		}
+	if h, waits := r.x.waits[id]; waits {
+		r.placed[h.t] = true
 	}
 }
 
@@ -417,24 +413,16 @@ const maxRefusals = 100
 
 // unhold forgets an entry that waits.
 func (x *copier) unhold(id uuid.UUID) {
-	parent, waits := x.waits[id]
+	h, waits := x.waits[id]
 	if !waits {
 		return
 	}
 	delete(x.waits, id)
-	list := x.held[parent]
-	for i, t := range list {
-		if t.id == id {
-			x.heldSize -= t.size
-			list[i] = list[len(list)-1]
-			list[len(list)-1] = nil
-			list = list[:len(list)-1]
-			break
-		}
+	delete(x.held[h.parent], id)
+	if len(x.held[h.parent]) == 0 {
+		delete(x.held, h.parent)
 	}
-	if x.held[parent] = list; len(list) == 0 {
-		delete(x.held, parent)
-	}
+	x.heldSize -= h.t.size
 }
 
 // hold keeps an entry until its parent comes, instead of an older version of it.
@@ -445,7 +433,10 @@ func (x *copier) hold(h hold) {
 		x.lost++
 		return
 	}
-	x.held[h.parent] = append(x.held[h.parent], h.t)
-	x.waits[h.t.id] = h.parent
+	if x.held[h.parent] == nil {
+		x.held[h.parent] = make(map[uuid.UUID]*told)
+	}
+	x.held[h.parent][h.t.id] = h.t
+	x.waits[h.t.id] = h
 	x.heldSize += h.t.size
 }

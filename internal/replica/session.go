@@ -73,7 +73,7 @@ const (
 // synchronize runs one search with the Sync Request Control to its end. nil is the end of a refresh that was not to persist.
 func (c *Consumer) synchronize(ctx context.Context, conn *client.Conn, mode ldap.SyncMode) error {
 	c.enter(Refreshing)
-	ctx, cancel := context.WithCancel(ctx)
+	searching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m, controls := c.request(mode)
 	tells := make(chan *told)
@@ -81,7 +81,7 @@ func (c *Consumer) synchronize(ctx context.Context, conn *client.Conn, mode ldap
 	var end error
 	go func() {
 		defer close(tells)
-		response, end = conn.Do(ctx, m, controls, func(m *ldap.Message) error {
+		response, end = conn.Do(searching, m, controls, func(m *ldap.Message) error {
 			t, err := read(m)
 			if err != nil {
 				return err
@@ -89,8 +89,8 @@ func (c *Consumer) synchronize(ctx context.Context, conn *client.Conn, mode ldap
 			select {
 			case tells <- t:
 				return nil
-			case <-ctx.Done():
-				return ctx.Err()
+			case <-searching.Done():
+				return searching.Err()
 			}
 		})
 	}()
