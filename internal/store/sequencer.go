@@ -387,7 +387,8 @@ func (q *sequencer) commit(t *Tx, p *pending) error {
 		return nil
 	}
 	high := q.high
-	if len(t.changes) > 0 {
+	recorded := len(t.changes) > 0 || t.journalCSN() != high.csn
+	if recorded {
 		if err := t.seal(&high); err != nil {
 			return err
 		}
@@ -401,7 +402,7 @@ func (q *sequencer) commit(t *Tx, p *pending) error {
 	q.open.octets += size
 	p.out.states = t.states
 	q.s.state.applied(t.states)
-	if len(t.changes) == 0 {
+	if !recorded {
 		return nil
 	}
 	p.out.commit = Commit{Seq: t.seq, Before: high.changes - uint64(len(t.changes)), CSN: high.csn, Changes: t.changes, Meta: t.meta}

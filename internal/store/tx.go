@@ -81,7 +81,8 @@ func (t *Tx) NextCSN() dit.CSN {
 // Replay makes the transaction one that copies what another server has written, to be called before any change. Entries
 // keep the CSNs that they have there, in whatever order, and nothing is given a CSN of this server. The journal's stays as it
 // is, or rises to whole: what the other server says that the copy is complete up to, once this transaction is made; zero
-// where it is not complete. A later call says otherwise.
+// where it is not complete. A later call says otherwise. A transaction that changes State alone has a record where the CSN
+// rises by it.
 func (t *Tx) Replay(whole dit.CSN) { t.replay, t.whole = true, whole }
 
 // journalCSN is the CSN of the journal's record: the highest that this server has issued, or that its copy is complete up to.
