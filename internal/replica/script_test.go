@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -464,30 +465,52 @@ func FuzzProvider(f *testing.F) {
 	f.Add([]byte{0, 1, 1, 2, 3, 3, 6, 0})
 	f.Add([]byte{1, 2, 1, 3, 2, 2, 4, 1, 7, 0, 1, 2, 6, 1})
 	f.Add([]byte("\x30\x05\x02\x01\x01\x64\x00"))
-	f.Fuzz(func(t *testing.T, script []byte) {
-		if len(script) > 400 {
-			return
+	f.Fuzz(anything)
+}
+
+// The same without a fuzzer.
+func TestProviderAtRandom(t *testing.T) {
+	n := 300
+	if testing.Short() {
+		n = 30
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range n {
+		script := make([]byte, 2+r.IntN(60))
+		for j := range script {
+			script[j] = byte(r.Uint32())
 		}
-		s := newScripted(t, nil)
-		defer s.stop()
-		<-s.asked
-		s.say(fuzzed(script)...)
-		s.say(fuzzed(slices.Clone(script)[len(script)/2:])...)
-		for range 2 {
+		anything(t, script)
+		if t.Failed() {
+			t.Fatalf("script %d: %q", i, script)
+		}
+	}
+}
+
+// anything lets a consumer follow a provider that says what the script makes of it.
+func anything(t *testing.T, script []byte) {
+	if len(script) > 400 {
+		return
+	}
+	s := newScripted(t, nil)
+	defer s.stop()
+	<-s.asked
+	s.say(fuzzed(script)...)
+	s.say(fuzzed(slices.Clone(script)[len(script)/2:])...)
+	for range 2 {
+		select {
+		case <-s.paused:
 			select {
-			case <-s.paused:
-				select {
-				case s.goOn <- struct{}{}:
-				case <-time.After(time.Millisecond):
-				}
-			case <-time.After(30 * time.Millisecond): // the script has left it attached
+			case s.goOn <- struct{}{}:
+			case <-time.After(time.Millisecond):
 			}
+		case <-time.After(30 * time.Millisecond): // the script has left it attached
 		}
-		_, err := s.store.Check(context.Background(), func(f store.Finding) { t.Errorf("check: %+v", f) })
-		if err != nil && !errors.Is(err, store.ErrMoved) {
-			t.Error(err)
-		}
-	})
+	}
+	_, err := s.store.Check(context.Background(), func(f store.Finding) { t.Errorf("check: %+v", f) })
+	if err != nil && !errors.Is(err, store.ErrMoved) {
+		t.Error(err)
+	}
 }
 
 // fuzzed makes messages of octets: most of them are well formed, so that they get somewhere.
