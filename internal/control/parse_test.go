@@ -174,3 +174,11 @@ func TestValuesThatMustBeAbsent(t *testing.T) {
 func FuzzValSort(f *testing.F) {
 	fuzzValue(f, parseValSort, nil, seq(ber.AppendBool(nil, ber.Boolean, true)))
 }
+
+func FuzzPersistentSearch(f *testing.F) {
+	fuzzValue(f, parsePersistent, func(t *testing.T, _ []byte, v any) {
+		if p := v.(*persistentRequest); p.types < 1 || p.types > allChanges {
+			t.Fatalf("change types %d", p.types)
+		}
+	}, []byte{0x30, 9, 2, 1, 15, 1, 1, 0xff, 1, 1, 0xff}, []byte{0x30, 9, 2, 1, 16, 1, 1, 0, 1, 1, 0})
+}
