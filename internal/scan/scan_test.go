@@ -113,6 +113,22 @@ func TestPortolan(t *testing.T) {
 	}
 }
 
+// TestPortolanGuessing holds that a server of this module does something about guesses, and that a login is still taken then.
+func TestPortolanGuessing(t *testing.T) {
+	ca := newAuthority(t)
+	s := ldaptest.Start(t, ldaptest.Options{LDIF: people, TLS: ca.sign(t, nil, nil), Config: "[guard]\nenabled = true\n"})
+	r := run(t, scan.Options{
+		URL: "ldap://" + s.Addr, LDAPSPort: port(t, s.Secure), Roots: ca.pool, BindDN: alice, BindPassword: []byte("alice-secret"), Active: true,
+		Limit: time.Hour, Timeout: time.Minute,
+	})
+	if f := r.Find("guessing"); f == nil || f.Severity != scan.OK || !strings.Contains(f.Seen, "busy") {
+		t.Errorf("%+v", f)
+	}
+	if f := r.Find("user-secrets"); f == nil || f.Severity != scan.OK {
+		t.Errorf("%+v", f)
+	}
+}
+
 // TestSecretsOfUsers opens the test server's rules and demands that a login finds it.
 func TestSecretsOfUsers(t *testing.T) {
 	ca := newAuthority(t)
