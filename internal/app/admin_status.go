@@ -86,6 +86,8 @@ type Status struct {
 	Audit      *audit.Stats     `json:"audit,omitempty"` // of a running server's audit log
 	// Replicas are the suffixes that are copies, of a running server.
 	Replicas []replica.Status `json:"replicas,omitempty"`
+	// Overlays is what overlays say of what they do by and by.
+	Overlays []string `json:"overlays,omitempty"`
 	// Warnings are what somebody should look at, one sentence each.
 	Warnings []string `json:"warnings"`
 }
@@ -197,6 +199,9 @@ func (a *Admin) Status(ctx context.Context) (*Status, error) {
 	if s.LastBackup, err = a.lastBackup(); err != nil {
 		return nil, err
 	}
+	if err := a.addOverlays(s); err != nil {
+		return nil, err
+	}
 	a.addWarnings(s, time.Now())
 	return s, nil
 }
@@ -247,6 +252,23 @@ func (s *Status) replicaWarnings(x *replica.Status) {
 	for _, what := range slices.Sorted(maps.Keys(x.Skipped)) {
 		s.warn("the copy of %s is without %d values: %s", x.Base, x.Skipped[what], what)
 	}
+}
+
+func (a *Admin) addOverlays(s *Status) error {
+	view := a.d.Engine.Directory().View()
+	defer view.Close()
+	for i := range a.d.overlays {
+		f := a.d.overlays[i].Status
+		if f == nil {
+			continue
+		}
+		lines, err := f(view)
+		if err != nil {
+			return err
+		}
+		s.Overlays = append(s.Overlays, lines...)
+	}
+	return nil
 }
 
 func (a *Admin) addSuffixes(s *Status) error {

@@ -22,6 +22,7 @@ import (
 	"portolan/internal/overlay/otp"
 	"portolan/internal/overlay/ppolicy"
 	"portolan/internal/overlay/refint"
+	"portolan/internal/overlay/remoteauth"
 	"portolan/internal/overlay/ttl"
 	"portolan/internal/overlay/unique"
 	"portolan/internal/overlay/valsort"
@@ -44,6 +45,7 @@ var overlays = []overlay{
 	// Credentials beside the password: before all that look at it, or count wrong ones.
 	wired("appauth", appauth.Defaults, appauth.New),
 	wired("otp", otp.Defaults, otp.New),
+	wired("remoteauth", remoteauth.Defaults, remoteauth.New),
 
 	wired("ppolicy", ppolicy.Defaults, ppolicy.New),
 	wired("valsort", valsort.Defaults, valsort.New),

@@ -95,6 +95,9 @@ func printStatus(to io.Writer, s *app.Status, now time.Time) error {
 	if s.Running {
 		row("Memory", "%s in use, %s from the system", octets(s.Memory.Heap), octets(s.Memory.System))
 	}
+	for i, line := range s.Overlays {
+		row(first(i, "Overlays"), "%s", line)
+	}
 	if b := s.LastBackup; b != nil {
 		row("Last backup", "%s ago, in %s", lasting(now.Sub(b.Time)), b.Dir)
 	}

@@ -25,12 +25,12 @@ func (p Params) Dummy() Secret { return Secret{scheme: "DUMMY", v: dummy{p}} }
 
 // Equalize computes away what is missing between spent and the cost of one hash under p, so that every failed bind
 // takes the time of one default hash whatever is stored, or whether anything is. Where spent is already as much, it
-// does nothing. p must be valid; runs in a Pool.
-func (p Params) Equalize(password []byte, spent Cost) {
+// does nothing. p must be valid; runs in a Pool. It returns what it has cost.
+func (p Params) Equalize(password []byte, spent Cost) Cost {
 	full := p.Cost().Work
 	missing := full - spent.Work
 	if missing <= 0 || full <= 0 {
-		return
+		return Cost{}
 	}
 	// Argon2's time is linear in its memory: a smaller dummy takes the missing part.
 	share := p
@@ -38,9 +38,10 @@ func (p Params) Equalize(password []byte, spent Cost) {
 		share.Memory = uint32(float64(p.Memory) * (float64(missing) / float64(full)))
 	}
 	if share.Memory < 8*uint32(p.Threads) {
-		return
+		return Cost{}
 	}
 	dummy{share}.verify(password[:min(len(password), MaxPassword)])
+	return share.Cost()
 }
 
 // Result says how Params.Check ended.
@@ -48,6 +49,7 @@ type Result struct {
 	Index   int    // of the value that matched; -1 for none
 	Secret  Secret // what matched
 	Spent   Cost   // by verifying, without the dummy
+	Dummy   Cost   // what was computed to no end but the time that it takes
 	Skipped int    // values not looked at because of MaxValues or twice MaxWork
 	Err     error  // the first value that could not be read, if none matched: for the log, not for the client
 }
@@ -82,6 +84,6 @@ func (p Params) Check(values [][]byte, password []byte) Result {
 			return r
 		}
 	}
-	p.Equalize(password, r.Spent)
+	r.Dummy = p.Equalize(password, r.Spent)
 	return r
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -206,8 +207,18 @@ func (e *Engine) check(ctx context.Context, req *op.Request, set *Settings, b *o
 	if b.Honest {
 		class = credential.Honest
 	}
-	if b.Index, spent, err = e.verify(ctx, req, set, class, uuidOf(b.Entry), b.Stored, b.Password); err != nil {
+	asked := func() (string, error) { return "", nil }
+	if b.Elsewhere != nil && refusal == nil && b.Identity != nil && len(b.Stored) == 0 {
+		asked = aside(req.Detach(ctx), b.Elsewhere)
+	}
+	b.Index, spent, err = e.verify(ctx, req, set, class, uuidOf(b.Entry), b.Stored, b.Password)
+	by, elsewhere := asked()
+	if err = cmp.Or(err, elsewhere); err != nil {
 		return spent, err
+	}
+	if by != "" {
+		b.Proved, b.Err = by, nil
+		return spent, nil
 	}
 	b.Wrong = b.Index < 0
 	switch {
@@ -221,6 +232,22 @@ func (e *Engine) check(ctx context.Context, req *op.Request, set *Settings, b *o
 		b.Err = errCredentials("wrong password")
 	}
 	return spent, nil
+}
+
+// aside has f run beside something else, and returns what waits for its end.
+func aside(ctx context.Context, f func(context.Context) (string, error)) func() (string, error) {
+	var by string
+	err := error(ldap.Errorf(ldap.Other, "").Because(op.Reason("asking another server ended in a panic")))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { _ = recover() }() // err says so
+		by, err = f(ctx)
+	}()
+	return func() (string, error) {
+		<-done
+		return by, err
+	}
 }
 
 // bound shows the outcome of a bind to the overlays and returns what the client is told.
@@ -302,6 +329,7 @@ func (e *Engine) verifyUncached(ctx context.Context, req *op.Request, set *Setti
 	if err := e.inPool(ctx, req, class, func() { result = set.Passwords.Check(values, password) }); err != nil {
 		return credential.Result{Index: -1}, err
 	}
+	e.worked.Add(int64(result.Spent.Work + result.Dummy.Work))
 	if result.Err != nil {
 		e.o.Log.Warn("a stored password cannot be read", "error", result.Err)
 	}
@@ -313,7 +341,7 @@ func (e *Engine) equalize(ctx context.Context, req *op.Request, set *Settings, p
 	if spent.Work >= set.Passwords.Cost().Work {
 		return nil
 	}
-	return e.inPool(ctx, req, credential.Normal, func() { set.Passwords.Equalize(password, spent) })
+	return e.inPool(ctx, req, credential.Normal, func() { e.worked.Add(int64(set.Passwords.Equalize(password, spent).Work)) })
 }
 
 // inPool runs work in the hashing pool; busy says that the pool is full.

@@ -118,6 +118,7 @@ type Engine struct {
 	members     membership
 	links       links
 	searches    searchPool
+	worked      atomic.Int64 // nanoseconds: HashWork
 }
 
 // control is a wired control with its place in the running order.
@@ -163,6 +164,10 @@ func (e *Engine) Wire(controls []op.Control, verbs []op.Extended, sasl []op.Mech
 		e.mechanisms[sasl[i].Name] = &sasl[i]
 	}
 }
+
+// HashWork is how much work the comparing of passwords has been since the start, dummies included, as package credential
+// estimates it: what two failures that are not to be told apart must have in common.
+func (e *Engine) HashWork() time.Duration { return time.Duration(e.worked.Load()) }
 
 // Verb returns the extended operation with this OID, nil where there is none.
 func (e *Engine) Verb(oid []byte) *op.Extended { return e.extended[string(oid)] }

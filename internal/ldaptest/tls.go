@@ -64,6 +64,11 @@ func (a *Authority) issue(template *x509.Certificate, key *ecdsa.PublicKey, pare
 	return cert
 }
 
+// PEM is the certificate of the authority.
+func (a *Authority) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+}
+
 // Server is the configuration of a server on 127.0.0.1 that asks clients for a certificate of this authority and does without.
 func (a *Authority) Server() *tls.Config {
 	a.t.Helper()

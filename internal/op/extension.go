@@ -51,6 +51,8 @@ type Overlay struct {
 	Usability func(r Reader, e *dit.Entry) (*Usability, error)
 	// RootDSE, where set, are attributes that the root DSE shows about what the overlay does.
 	RootDSE func() []TreeAttr
+	// Status says in lines for the operator how far the overlay is with what it does by and by. It may look at every entry.
+	Status func(r Reader) ([]string, error)
 	// Observe sees a transaction after it is durable. It cannot fail and must not block.
 	Observe func(c Commit)
 	// Check verifies what the overlay keeps; report is called for every finding. r is a StateReader too.
@@ -122,6 +124,11 @@ type BindOutcome struct {
 
 	// Factor is the second factor's own, between Attempt and Bind.
 	Factor any
+
+	// Elsewhere, where Attempt sets it, asks another server about the password of an account that has none here, and returns by
+	// whose word it is right; "" is wrong, an error that the server cannot be asked. It is called when nothing in the account
+	// is against its use, and beside the hash that a failure takes anyhow. Attempt may take it away.
+	Elsewhere func(ctx context.Context) (by string, err error)
 
 	// Honest says that the client has recently proved the same account: it goes first in the hashing pool. Repeated says that
 	// the password is one that was wrong before, so that it tells nothing new of who offers it. The guard sets both.

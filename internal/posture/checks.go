@@ -128,6 +128,18 @@ func harmless() map[string]string {
 		"overlay.otp.required.base":  "nobody is the default",
 		"overlay.otp.required.group": "as overlay.otp.required.base",
 
+		"overlay.remoteauth.server.base":         "no server is the default; passwords never go to one in clear text",
+		"overlay.remoteauth.server.url":          "as overlay.remoteauth.server.base",
+		"overlay.remoteauth.server.starttls":     "as overlay.remoteauth.server.base",
+		"overlay.remoteauth.server.ca_file":      "narrows whom passwords are sent to",
+		"overlay.remoteauth.server.pin":          "as overlay.remoteauth.server.ca_file",
+		"overlay.remoteauth.server.server_name":  "which name is asked for; certificates are verified either way",
+		"overlay.remoteauth.server.dn":           "which name is asked for",
+		"overlay.remoteauth.server.classes":      "which accounts are asked for",
+		"overlay.remoteauth.server.timeout":      "a minute at most",
+		"overlay.remoteauth.server.concurrent":   "each has a time limit",
+		"overlay.remoteauth.server.forward_only": "keeps nothing here",
+
 		"run_as":                      "empty is the default, a user takes rights away",
 		"directory.suffix":            "says where the tree begins",
 		"directory.suffixes":          "says where the trees begin",

@@ -111,6 +111,15 @@ func (x *ppolicy) attempt(_ context.Context, _ *op.Request, b *op.BindOutcome) e
 	if b.Entry != nil {
 		who = subjectOf(b.Reader.Schema(), b.Entry, b.Name)
 	}
+	if b.Elsewhere != nil && b.Entry != nil {
+		// Whoever is locked out here is not to go on guessing there.
+		if shut, err := x.shut(b); err != nil || shut {
+			b.Elsewhere = nil
+			if err != nil {
+				return err
+			}
+		}
+	}
 	g, err := x.policyFor(b.Reader, who)
 	if err != nil || g.MinDelay == 0 {
 		return err
@@ -134,6 +143,16 @@ func (x *ppolicy) attempt(_ context.Context, _ *op.Request, b *op.BindOutcome) e
 	}
 	b.Finally = append(b.Finally, leave)
 	return nil
+}
+
+// shut reports whether an account may not be used whatever its password.
+func (x *ppolicy) shut(b *op.BindOutcome) (bool, error) {
+	a, err := x.account(b.Reader, b.Entry, b.Name)
+	if err != nil {
+		return false, err
+	}
+	why, err := x.closed(a)
+	return why != "" || a.locked(), err
 }
 
 // bind applies draft section 8.1 to a password that was checked.
@@ -199,7 +218,7 @@ func (x *ppolicy) refuse(req *op.Request, a *account, b *op.BindOutcome, why op.
 
 // failed counts a wrong password (draft section 8.1.3).
 func (x *ppolicy) failed(ctx context.Context, req *op.Request, a *account, b *op.BindOutcome) error {
-	if len(b.Stored) == 0 && b.Proved == "" {
+	if len(b.Stored) == 0 && b.Proved == "" && b.Elsewhere == nil {
 		return nil // there is no password to guess
 	}
 	var locks bool
