@@ -83,11 +83,6 @@ func (a *Authority) Server() *tls.Config {
 	}
 }
 
-// PEM is the authority's certificate as a file has it.
-func (a *Authority) PEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
-}
-
 // oids of the attribute types that subjects of test certificates are made of.
 var oids = map[string]asn1.ObjectIdentifier{
 	"cn": {2, 5, 4, 3}, "ou": {2, 5, 4, 11}, "o": {2, 5, 4, 10}, "c": {2, 5, 4, 6},
