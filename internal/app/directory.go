@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"portolan/internal/config"
@@ -23,6 +24,7 @@ import (
 	"portolan/internal/guard/shapes"
 	"portolan/internal/kv"
 	"portolan/internal/kv/pebblekv"
+	"portolan/internal/monitor"
 	"portolan/internal/op"
 	"portolan/internal/schema"
 	"portolan/internal/store"
@@ -41,6 +43,11 @@ type Directory struct {
 	shapes   *shapes.Firewall
 	overlays []op.Overlay
 	stop     func() // ends what overlays do in the background
+
+	release string // of the program
+	begun   time.Time
+	now     func() time.Time
+	live    atomic.Pointer[func(*monitor.Snapshot)] // what a server adds to a snapshot
 
 	setting  sync.Mutex     // held while settings are made and set
 	version  uint64         // of the access policy and the password parameters
@@ -99,7 +106,7 @@ func Open(c *config.Config, o OpenOptions) (*Directory, error) {
 	if o.Pause == nil {
 		o.Pause = sleep
 	}
-	d := &Directory{Config: c, Log: o.Log, pause: o.Pause}
+	d := &Directory{Config: c, Log: o.Log, pause: o.Pause, release: o.Version, begun: o.Now(), now: o.Now}
 	var err error
 	if d.overlays, err = makeOverlays(c); err != nil {
 		return nil, err
@@ -241,7 +248,7 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 		return err
 	}
 	d.Engine.Wire(controls(d.Config, ports), extended(d.Engine, ports), sasl)
-	computed := trees(d.Config, ports)
+	computed := trees(d.Config, ports, d.snapshot)
 	for i := range d.overlays {
 		if d.overlays[i].Trees != nil {
 			computed = append(computed, d.overlays[i].Trees(ports)...)

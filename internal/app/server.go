@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -40,17 +41,18 @@ type ServeOptions struct {
 // Server is a running server: a Directory with listeners.
 type Server struct {
 	*Directory
-	o      ServeOptions
-	taken  *config.Config // the last that was taken over; Directory has that of the start
-	listen *listen.Server
-	certs  *listen.Certs
-	stats  session.Stats
-	logs   *logs
-	trail  *audit.Trail // nil without
-	pace   *guard.Pace
-	begun  time.Time
-	failed chan error
-	cancel context.CancelFunc // of background work
+	o       ServeOptions
+	taken   *config.Config // the last that was taken over; Directory has that of the start
+	listen  *listen.Server
+	certs   *listen.Certs
+	stats   session.Stats
+	metrics *http.Server // nil without
+	logs    *logs
+	trail   *audit.Trail // nil without
+	pace    *guard.Pace
+	begun   time.Time
+	failed  chan error
+	cancel  context.CancelFunc // of background work
 }
 
 // ControlSocket returns the path of the control socket of a configuration.
@@ -129,6 +131,11 @@ func (s *Server) startListening(c *config.Config) error {
 	s.listen = listen.New(cfg)
 	if err := s.listen.Start(); err != nil {
 		return err
+	}
+	watch := s.watch
+	s.live.Store(&watch)
+	if err := s.serveMetrics(c); err != nil {
+		return errors.Join(err, s.listen.Shutdown(context.Background()))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
@@ -307,6 +314,9 @@ func (s *Server) reload() (taken []string, err error) {
 // Shutdown ends the server in order: no new connections, clients told, operations in progress finished, the store
 // closed. When ctx ends first the rest is cut off; nothing that was acknowledged is lost either way.
 func (s *Server) Shutdown(ctx context.Context) error {
+	if s.metrics != nil {
+		s.metrics.Close()
+	}
 	err := s.listen.Shutdown(ctx)
 	s.cancel()
 	return errors.Join(err, s.closeTrail(""), s.Directory.Close(), s.logs.close())

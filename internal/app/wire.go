@@ -11,6 +11,7 @@ import (
 	"portolan/internal/control/sync"
 	"portolan/internal/engine"
 	"portolan/internal/extop"
+	"portolan/internal/monitor"
 	"portolan/internal/op"
 	"portolan/internal/overlay/accesslog"
 	"portolan/internal/overlay/appauth"
@@ -130,8 +131,10 @@ func scramIterations(c *config.Config) int {
 }
 
 // trees are the parts of the directory that are computed.
-func trees(*config.Config, *op.Ports) []op.Tree {
-	return nil
+func trees(_ *config.Config, _ *op.Ports, look func() monitor.Snapshot) []op.Tree {
+	return []op.Tree{
+		monitor.Tree(look),
+	}
 }
 
 // feature is a value of supportedFeatures.

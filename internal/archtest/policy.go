@@ -28,6 +28,8 @@ internal/control     < ber ldap internal/schema internal/dit internal/access int
 internal/control/*   < ber ldap internal/schema internal/dit internal/access internal/op internal/control
 internal/extop       < ber ldap internal/schema internal/dit internal/access internal/credential internal/op
 internal/sasl        < ldap internal/dit internal/op internal/credential
+internal/monitor     < ldap internal/dit internal/op
+internal/metrics     < internal/monitor                      # monitor: what is written is its snapshot
 internal/audit       < ldap internal/op
 internal/guard       < ldap internal/dit internal/op
 internal/guard/*     < ldap internal/schema internal/op      # schema: shapes of filters are the same by whatever name an attribute is called

@@ -31,6 +31,7 @@ type Config struct {
 	Journal   Journal      `toml:"journal"`
 	Log       Log          `toml:"log"`
 	Audit     Audit        `toml:"audit"`
+	Metrics   Metrics      `toml:"metrics"`
 	Replica   []Replica    `toml:"replica"`
 
 	file     string
@@ -238,6 +239,12 @@ type Log struct {
 	// File empty is standard error.
 	File   string    `toml:"file,path"`
 	Access AccessLog `toml:"access"`
+}
+
+// Metrics says where numbers are served for Prometheus.
+type Metrics struct {
+	// Listen is a loopback address and a port; empty is nowhere.
+	Listen string `toml:"listen"`
 }
 
 // AccessLog is the log of operations.

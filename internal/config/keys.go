@@ -272,6 +272,10 @@ func sections() []Section {
 			{Name: "gather_binds", Default: `true`, Example: `false`, Reload: true,
 				Doc: "Whether repeated successful binds of one identity from one address in one second become one line with their number."},
 		}},
+		{Table: "metrics", Doc: "Numbers for Prometheus, over HTTP at /metrics. docs/metrics.md lists them; names of people, entries and addresses are not among them.", Keys: []Key{
+			{Name: "listen", Default: `""`, Example: `"127.0.0.1:9389"`,
+				Doc: "A loopback address and a port. Empty means that nothing is served."},
+		}},
 		{Table: "replica", Array: true, Doc: "A suffix of this server that is a copy of another server's, the provider: Portolan, or slapd with syncprov. With it the whole server takes no writes, and sends clients that want to write to the provider. See docs/replication.md.", Keys: []Key{
 			{Name: "url", Required: true, Example: `"ldaps://ldap1.example.org"`,
 				Doc: "The provider: ldaps, ldap (StartTLS is used, unless tls is \"off\"), or ldapi with the path of a socket."},

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 )
 
@@ -66,10 +67,22 @@ func (v *validator) all() {
 	v.access()
 	v.limits()
 	v.replicas()
+	v.metrics()
 	for i, f := range v.c.Schema.Files {
 		if path := fmt.Sprintf("schema.files[%d]", i); f == "" {
 			v.fail(path, `write files = ["/etc/portolan/local.schema"]`, "schema.files holds an empty name")
 		}
+	}
+}
+
+func (v *validator) metrics() {
+	text := v.c.Metrics.Listen
+	if text == "" {
+		return
+	}
+	a, err := netip.ParseAddrPort(text)
+	if err != nil || !a.Addr().IsLoopback() {
+		v.fail("metrics.listen", `write a loopback address and a port, such as listen = "127.0.0.1:9389"; a proxy with TLS and a login can serve others`, "%s is not a loopback address and a port", show(text))
 	}
 }
 

@@ -215,6 +215,7 @@ func (s *search) sendReference(entry *dit.Entry) error {
 			return err
 		}
 	}
+	s.req.Trace.References++
 	return s.w.End(msg.Append(s.w.Begin()))
 }
 

@@ -114,11 +114,12 @@ type Limits struct {
 
 // Trace is what an operation did, for the access log and for metrics.
 type Trace struct {
-	Entries  int    // entries returned
-	Examined int    // entries looked at
-	Plan     Plan   // how the candidates were found, such as "eq(uid)=1"
-	DN       string // the entry that the operation was about, when it is not in the message (an extended operation's)
-	Note     string // one more remark, such as "exposed credential"
+	Entries    int    // entries returned
+	References int    // references returned
+	Examined   int    // entries looked at
+	Plan       Plan   // how the candidates were found, such as "eq(uid)=1"
+	DN         string // the entry that the operation was about, when it is not in the message (an extended operation's)
+	Note       string // one more remark, such as "exposed credential"
 	// Sessions are what the client says about the sessions of its own that the request belongs to (session tracking).
 	Sessions []TrackedSession
 	Seq      uint64 // journal sequence of a write

@@ -169,6 +169,7 @@ func harmless() map[string]string {
 		"sasl.certificate.dn":         "says whose certificate it is, of an authority that is trusted for that; more than one entry is nobody",
 		"sasl.certificate.base":       "as sasl.certificate.dn",
 		"sasl.certificate.filter":     "as sasl.certificate.dn",
+		"metrics.listen":              "a loopback address in any case, and no names are in it",
 		"sasl.mechanisms":             "all of them is the default; each is there only where a connection allows it",
 		"guard.exposed":               "an alarm is raised either way",
 		"schema.rfc2307":              "one class or another",

@@ -38,10 +38,10 @@ const (
 // shippedFiles are the shipped files in the order in which they are loaded; "nis" stands for the chosen variant.
 var shippedFiles = []string{"system", "core", "cosine", "inetorgperson", "pki", "nis", "autofs", "dyngroup", "ppolicy",
 	"openssh-lpk", "ldapns", "sudo", "samba", "kerberos", "freeradius", "eduperson", "mail", "dns", "dhcp", "calendar", "java",
-	"accesslog", "portolan"}
+	"accesslog", "monitor", "portolan"}
 
 // firmFiles are the shipped files with which the server itself works: their definitions do not yield.
-var firmFiles = []string{"system", "core", "cosine", "inetorgperson", "pki", "ppolicy", "portolan"}
+var firmFiles = []string{"system", "core", "cosine", "inetorgperson", "pki", "ppolicy", "monitor", "portolan"}
 
 // Shipped returns the schema files that come with the server, with RFC 2307bis.
 func Shipped() []File { return ShippedVariant(RFC2307bis) }

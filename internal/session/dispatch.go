@@ -41,6 +41,7 @@ func (s *Session) message(t *task, frame []byte) verdict {
 	s.greet()
 	kind := operationOf(tag)
 	s.stats.operations[kind].Add(1)
+	s.received.Add(1)
 	t.req = op.Request{
 		Conn: s.conn, ID: m.ID, Op: m.Op, Controls: m.Controls, Identity: s.conn.Identity(), Start: s.last,
 		DetachFunc: t.detachFunc,
@@ -112,6 +113,7 @@ func (s *Session) malformed(t *task, frame []byte, e *ldap.Error) verdict {
 	}
 	kind := operationOf(tag)
 	s.stats.operations[kind].Add(1)
+	s.received.Add(1)
 	t.req = op.Request{Conn: s.conn, ID: id, Identity: s.conn.Identity(), Start: s.last}
 	t.kind = kind
 	if kind == Bind {
@@ -197,9 +199,24 @@ func (s *Session) answer(t *task, requestTag byte, urgency when) error {
 	return s.out.end(buf, urgency)
 }
 
+// completed counts an operation that has ended.
+func (s *Session) completed(t *task) {
+	s.stats.completed[t.kind].Add(1)
+	s.answered.Add(1)
+	if t.kind != Search {
+		return
+	}
+	if n := t.req.Trace.Entries; n > 0 {
+		s.stats.entries.Add(uint64(n))
+	}
+	if n := t.req.Trace.References; n > 0 {
+		s.stats.references.Add(uint64(n))
+	}
+}
+
 // concluded ends an operation on the reading goroutine.
 func (s *Session) concluded(t *task, err error) verdict {
-	s.stats.completed[t.kind].Add(1)
+	s.completed(t)
 	if err != nil {
 		s.lost(err)
 		return over
@@ -252,7 +269,7 @@ func (s *Session) finish(t *task, err error) {
 			s.lost(err)
 		}
 	}
-	s.stats.completed[t.kind].Add(1)
+	s.completed(t)
 	s.mu.Lock()
 	s.running--
 	s.changed()

@@ -67,6 +67,8 @@ type Session struct {
 	done    atomic.Int64 // when a detached operation was last decided, as a time.Duration since begun
 	closing atomic.Bool
 
+	received, answered atomic.Uint64 // requests, and operations that have ended
+
 	mu      sync.Mutex
 	table   map[int32]*task // detached operations that can be abandoned, by message ID
 	running int             // detached operations that have not returned
@@ -116,6 +118,18 @@ func New(nc net.Conn, conn *op.Conn, cfg *Config, opt Options) *Session {
 
 // Conn returns what handlers see of the connection.
 func (s *Session) Conn() *op.Conn { return s.conn }
+
+// Info is what may be said of a connection while it is served.
+type Info struct {
+	Begun               time.Time
+	Received, Completed uint64 // requests, and operations that have ended
+	Outstanding         int
+}
+
+// Info returns numbers that need not belong to one moment.
+func (s *Session) Info() Info {
+	return Info{Begun: s.begun, Received: s.received.Load(), Completed: s.answered.Load(), Outstanding: s.Outstanding()}
+}
 
 // Run serves the connection on the calling goroutine. It may return before the session has ended, with a detached
 // operation; Options.Ended says when it has. It is called once.

@@ -58,23 +58,24 @@ func operationOf(requestTag byte) Operation {
 
 // Counters are totals since the start of the process.
 type Counters struct {
-	Opened, Closed    uint64 // connections
-	PDUs              uint64 // requests whose frame was whole
-	BytesIn, BytesOut uint64 // octets of LDAP, without the TLS around them
-	Operations        [Operations]uint64
-	Completed         [Operations]uint64 // final responses decided, abandoned operations included
-	Detached          uint64             // operations that left their connection's goroutine
-	Abandoned         uint64
-	Busy              uint64 // requests refused because too many were outstanding
-	Panics            uint64
-	ProtocolErrors    uint64 // connections ended with a notice of disconnection for what the client sent
-	TooBig            uint64 // of those, over-size messages
-	StartTLS          uint64 // TLS layers installed by StartTLS
-	Injections        uint64 // octets between a StartTLS request and its answer
-	HandshakeErrors   uint64
-	IdleTimeouts      uint64
-	BindTimeouts      uint64
-	WriteTimeouts     uint64
+	Opened, Closed      uint64 // connections
+	PDUs                uint64 // requests whose frame was whole
+	BytesIn, BytesOut   uint64 // octets of LDAP, without the TLS around them
+	Operations          [Operations]uint64
+	Completed           [Operations]uint64 // final responses decided, abandoned operations included
+	Entries, References uint64             // search results sent
+	Detached            uint64             // operations that left their connection's goroutine
+	Abandoned           uint64
+	Busy                uint64 // requests refused because too many were outstanding
+	Panics              uint64
+	ProtocolErrors      uint64 // connections ended with a notice of disconnection for what the client sent
+	TooBig              uint64 // of those, over-size messages
+	StartTLS            uint64 // TLS layers installed by StartTLS
+	Injections          uint64 // octets between a StartTLS request and its answer
+	HandshakeErrors     uint64
+	IdleTimeouts        uint64
+	BindTimeouts        uint64
+	WriteTimeouts       uint64
 }
 
 // statsShards must be a power of two.
@@ -92,6 +93,8 @@ type shard struct {
 	bytesIn, bytesOut atomic.Uint64
 	operations        [Operations]atomic.Uint64
 	completed         [Operations]atomic.Uint64
+	entries           atomic.Uint64
+	references        atomic.Uint64
 	detached          atomic.Uint64
 	abandoned         atomic.Uint64
 	busy              atomic.Uint64
@@ -128,6 +131,8 @@ func (s *Stats) Read() Counters {
 			c.Operations[o] += h.operations[o].Load()
 			c.Completed[o] += h.completed[o].Load()
 		}
+		c.Entries += h.entries.Load()
+		c.References += h.references.Load()
 		c.Detached += h.detached.Load()
 		c.Abandoned += h.abandoned.Load()
 		c.Busy += h.busy.Load()
