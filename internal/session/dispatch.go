@@ -251,7 +251,9 @@ func (s *Session) perform(t *task, frame []byte) verdict {
 
 // finish ends a detached operation.
 func (s *Session) finish(t *task, err error) {
-	if t.decide(err) {
+	wanted := t.decide(err)
+	s.completed(t) // before the client can know
+	if wanted {
 		err := t.respond(later)
 		if s.active.Load() > 0 {
 			// Writes end in groups. Whoever else is about to answer does so first, and one write takes it all.
@@ -269,7 +271,6 @@ func (s *Session) finish(t *task, err error) {
 			s.lost(err)
 		}
 	}
-	s.completed(t)
 	s.mu.Lock()
 	s.running--
 	s.changed()
