@@ -73,7 +73,8 @@ func guardPolicy(c *config.Config) guard.Policy {
 	return guard.Policy{
 		Enabled: g.Enabled, Relays: g.Relays,
 		AccountFailures: g.AccountFailures, SourceFailures: g.SourceFailures, NetworkFailures: g.NetworkFailures, PasswordAccounts: g.PasswordAccounts,
-		MaxDelay: g.MaxDelay, MaxDelayed: g.MaxDelayed, ExpireExposed: g.Exposed == "expire",
+		StrainFailures: g.StrainFailures,
+		MaxDelay:       g.MaxDelay, MaxDelayed: g.MaxDelayed, ExpireExposed: g.Exposed == "expire",
 	}
 }
 
@@ -91,6 +92,13 @@ func (s *Server) guarded(e guard.Event) {
 		s.Log.Warn("the password of an account was sent in clear text: it should be changed", "account", e.Subject, "client", client)
 		if s.trail != nil {
 			s.trail.Alarm("exposed", e.Conn, audit.Field{Name: "action", Text: "right"}, audit.Field{Name: "dn", Text: e.Subject})
+		}
+		return
+	}
+	if e.What == "strained" {
+		s.Log.Warn("passwords are being guessed: fewer wrong ones are answered without a delay until it is quiet again", "client", client)
+		if s.trail != nil {
+			s.trail.Alarm("guard", e.Conn, audit.Field{Name: "action", Text: e.What})
 		}
 		return
 	}

@@ -195,7 +195,7 @@ max_age = 0
 		{name: "logs off", text: "[log]\nlevel = \"error\"\n[log.access]\nenabled = false\n", want: "5 warn log-level|7 warn access-log-off"},
 		{name: "guard off", text: "[guard]\nenabled = false\n", want: "5 fail guard-off"},
 		{name: "filters not observed", text: "[guard]\nobserve_filters = false\n", want: "5 warn filter-shapes-off"},
-		{name: "guard far", text: "[guard]\nrelays = [\"10.0.0.5\", \"10.0.0.0/16\", \"::/0\"]\naccount_failures = 101\nsource_failures = 31\nnetwork_failures = 120\npassword_accounts = 500\n",
+		{name: "guard far", text: "[guard]\nrelays = [\"10.0.0.5\", \"10.0.0.0/16\", \"::/0\"]\naccount_failures = 101\nsource_failures = 201\nnetwork_failures = 120\npassword_accounts = 500\n",
 			want: "5 warn guard-relays=10.0.0.0/16|5 fail guard-relays=::/0|6 warn guard-far=account_failures|7 warn guard-far=source_failures|9 warn guard-far=password_accounts"},
 		{name: "scram", text: "[sasl]\nscram_iterations = 4096\n", want: "5 warn scram-iterations"},
 		{name: "hashing", text: "[password.argon2]\nmemory = \"18MiB\"\ntime = 1\n", want: "5 warn argon2=memory|6 warn argon2=time"},

@@ -17,6 +17,8 @@ type Guard struct {
 	SourceFailures   int `toml:"source_failures" min:"1" max:"1000"`
 	NetworkFailures  int `toml:"network_failures" min:"1" max:"10000"`
 	PasswordAccounts int `toml:"password_accounts" min:"1" max:"1000"`
+	// StrainFailures is from how many wrong passwords on, over the whole server, a sixth of these is free.
+	StrainFailures int `toml:"strain_failures" min:"1" max:"100000"`
 
 	// MaxDelay is the longest that an attempt waits for its turn, MaxDelayed how many may wait at one time; beyond either
 	// the answer is busy.

@@ -29,6 +29,8 @@ type Policy struct {
 	Relays []netip.Prefix
 	// So many wrong passwords are free: see package config.
 	AccountFailures, SourceFailures, NetworkFailures, PasswordAccounts int
+	// StrainFailures is from how many on fewer are free, 0 for never: see strain.go.
+	StrainFailures int
 	// MaxDelay is the longest wait, MaxDelayed how many may wait.
 	MaxDelay   time.Duration
 	MaxDelayed int
@@ -40,7 +42,7 @@ type Policy struct {
 
 // Event is something that somebody may want to know.
 type Event struct {
-	// What is "slowed": from now on attempts wait; "exposed": a password was sent in clear text, for the name that Subject claims;
+	// What is "slowed": from now on attempts wait; "strained": so much is guessed that fewer wrong passwords are free; "exposed": a password was sent in clear text, for the name that Subject claims;
 	// "exposed-right": it was the right one of Subject.
 	What    string
 	Axis    Axis
@@ -70,6 +72,9 @@ type Guard struct {
 	familiar *familiars
 
 	mu       sync.Mutex
+	quiet    *Policy // policy is one of these two
+	hard     *Policy
+	strain   strain
 	tables   [axes]*table
 	mistakes *mistakes
 	places   map[spot]*place
@@ -117,7 +122,8 @@ func New(o Options) (*Guard, error) {
 		ByPassword: newTable(passwordSets), ByFamiliar: newTable(familiarSets), byRepeat: newTable(repeatSets),
 	}
 	g.waiting.by = make(map[uint64]int)
-	g.policy.Store(&Policy{})
+	g.quiet, g.hard = &Policy{}, &Policy{}
+	g.policy.Store(g.quiet)
 	var secret [16]byte
 	if _, err := io.ReadFull(o.Rand, secret[:]); err != nil {
 		return nil, fmt.Errorf("key of the guard: %w", err)
@@ -132,7 +138,14 @@ func New(o Options) (*Guard, error) {
 // Set replaces the policy. Counters stay.
 func (g *Guard) Set(p Policy) {
 	p.budgets = budgets(&p)
-	g.policy.Store(&p)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.quiet, g.hard = &p, tightened(p)
+	g.policy.Store(g.quiet)
+	if g.strain.tight {
+		g.policy.Store(g.hard)
+	}
+	g.ease(g.now())
 }
 
 // OnEvent has f told of events. It must not block.
@@ -278,6 +291,7 @@ func (g *Guard) settle(req *op.Request, b *op.BindOutcome, a *attempt, err error
 	}
 	switch {
 	case err == nil:
+		g.ease(now)
 		if key := a.mistakeKey(); key != 0 {
 			g.mistakes.drop(key)
 		}
@@ -333,6 +347,9 @@ func (g *Guard) failed(req *op.Request, b *op.BindOutcome, a *attempt, now int64
 		g.stats.Repeated++
 		count(byRepeat, key, "")
 		return told
+	}
+	if !a.familiar && !a.client.relay && g.strained(now) {
+		told = append(told, Event{What: "strained", Conn: req.Conn})
 	}
 	if a.familiar {
 		count(ByFamiliar, mix(a.account, a.client.source), b.Name.Norm+fromWord+a.client.sourceName())

@@ -88,6 +88,9 @@ type world struct {
 
 var usual = Policy{Enabled: true, AccountFailures: 10, SourceFailures: 3, NetworkFailures: 12, PasswordAccounts: 5, MaxDelay: 5 * time.Second, MaxDelayed: 1000}
 
+// shipped are the defaults of the configuration.
+var shipped = Policy{Enabled: true, AccountFailures: 10, SourceFailures: 20, NetworkFailures: 100, PasswordAccounts: 20, StrainFailures: 60, MaxDelay: 5 * time.Second, MaxDelayed: 1000}
+
 func newWorld(t testing.TB, p Policy) *world {
 	w := &world{t: t, state: &memory{values: map[string][]byte{}}, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), right: map[string]string{}}
 	w.start(p)
@@ -183,7 +186,7 @@ func TestAttack(t *testing.T) {
 		"ten passwords for all":     func(i int) string { return fmt.Sprint("Summer ", i/1000) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, usual)
+			w := newWorld(t, shipped)
 			w.right["uid=honest"] = "correct horse"
 			w.want("the honest bind", w.bind("192.0.2.1", "uid=honest", "correct horse"), ldap.Success)
 			w.checked, w.slept = 0, 0
@@ -207,6 +210,51 @@ func TestAttack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStrain: what is free in quiet times is not while much is guessed at the server, and is again afterwards; those who are known
+// notice nothing, and neither do relays' wrong passwords make hard times.
+func TestStrain(t *testing.T) {
+	p := shipped
+	p.Relays = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	w := newWorld(t, p)
+	w.right["uid=known"] = "right"
+	w.want("a first login", w.bind("192.0.2.1", "uid=known", "right"), ldap.Success)
+	wrong := func(from string, n int) {
+		t.Helper()
+		for i := range n {
+			w.serial++
+			w.want("a wrong password", w.bind(from, fmt.Sprint("uid=n", w.serial), fmt.Sprint(i, from)), ldap.InvalidCredentials)
+		}
+		if w.slept > 0 {
+			t.Fatalf("after %d from %s somebody waited for %v", n, from, w.slept)
+		}
+	}
+	wrong("127.0.0.1", 200)
+	wrong("192.0.2.1", 19)
+	wrong("198.51.100.1", 19)
+	wrong("203.0.113.1", 19)
+	for range 2 {
+		wrong("203.0.113.2", 1)
+	}
+	if slices.ContainsFunc(w.events, func(e Event) bool { return e.What == "strained" }) {
+		t.Fatal("59 wrong passwords are hard times")
+	}
+	wrong("203.0.113.3", 1)
+	if n := len(w.events); n == 0 || w.events[n-1].What != "strained" {
+		t.Fatalf("60 are none: %+v", w.events)
+	}
+	// Three are free for a stranger now.
+	wrong("100.64.9.9", 3)
+	w.want("a fourth", w.bind("100.64.9.9", "uid=late", "x"), ldap.InvalidCredentials)
+	if w.slept == 0 {
+		t.Error("a fourth guess is checked at once")
+	}
+	w.want("who is known, from a place that has many mistakes", w.bind("192.0.2.1", "uid=known", "right"), ldap.Success)
+	w.advance(2 * time.Hour)
+	w.slept = 0
+	w.want("the end", w.bind("192.0.2.77", "uid=known", "right"), ldap.Success)
+	wrong("100.64.50.1", 19)
 }
 
 // TestNobodyIsShutOut has strangers guess at an account without end.

@@ -19,6 +19,7 @@ func guardBounds() []struct {
 		{"source_failures", func(g *config.Guard) int { return g.SourceFailures }},
 		{"network_failures", func(g *config.Guard) int { return g.NetworkFailures }},
 		{"password_accounts", func(g *config.Guard) int { return g.PasswordAccounts }},
+		{"strain_failures", func(g *config.Guard) int { return g.StrainFailures }},
 	}
 }
 
