@@ -12,6 +12,7 @@ import (
 	"portolan/internal/guard"
 	"portolan/internal/op"
 	"portolan/internal/schema"
+	"portolan/ldap"
 )
 
 // makeGuard makes the guard of a directory.
@@ -20,12 +21,28 @@ func (d *Directory) makeGuard(o OpenOptions) (err error) {
 	if wait == nil {
 		wait = waitFor
 	}
-	d.guard, err = guard.New(guard.Options{State: d.Store.State(), Now: o.Now, Wait: wait, Rand: rand.Reader, Log: d.Log})
+	d.guard, err = guard.New(guard.Options{State: d.Store.State(), Now: o.Now, Wait: wait, Rand: rand.Reader, Log: d.Log, Secret: d.secretInName})
 	if err != nil {
 		return err
 	}
 	d.guard.Set(guardPolicy(d.Config))
 	return nil
+}
+
+// secretInName reports whether a name has the value of a secret attribute in it.
+func (d *Directory) secretInName(norm string) bool {
+	dn, err := ldap.ParseDN(norm)
+	if err != nil {
+		return true // nothing that is a name
+	}
+	for _, rdn := range dn {
+		for _, ava := range rdn {
+			if t := d.Schema().AttributeTypeString(ava.Type); t != nil && t.Secret {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // runGuard has the guard verify aside, and mark accounts.

@@ -237,7 +237,8 @@ func TestCanary(t *testing.T) {
 		files++
 		for l := range bytes.Lines(text) {
 			if bytes.Contains(l, []byte(canary)) {
-				t.Errorf("%s: %.300s", path, l)
+				at := bytes.Index(l, []byte(canary))
+				t.Errorf("%s: %q", path, l[max(0, at-150):min(len(l), at+150)])
 			}
 		}
 		return nil

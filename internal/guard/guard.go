@@ -57,6 +57,9 @@ type Options struct {
 	Now   func() time.Time
 	Rand  io.Reader
 	Log   *slog.Logger
+	// Secret, where set, reports whether a canonical name has a secret in it, such as a password that was typed into the wrong
+	// field: it is counted, and neither kept nor shown.
+	Secret func(norm string) bool
 	// Wait returns after a time, or when ctx ends with its error.
 	Wait func(ctx context.Context, d time.Duration) error
 }
@@ -328,6 +331,14 @@ func (g *Guard) succeeded(a *attempt, now int64) {
 // fromWord stands between account and source in the name of a counter of both.
 const fromWord = " from "
 
+// shown is the name of an account in lists, events and the store.
+func (g *Guard) shown(norm string) string {
+	if g.o.Secret != nil && g.o.Secret(norm) {
+		return "(a name with a secret in it)"
+	}
+	return norm
+}
+
 // failed counts a wrong password. g.mu is held.
 func (g *Guard) failed(req *op.Request, b *op.BindOutcome, a *attempt, now int64) (told []Event) {
 	g.stats.Failed++
@@ -352,9 +363,9 @@ func (g *Guard) failed(req *op.Request, b *op.BindOutcome, a *attempt, now int64
 		told = append(told, Event{What: "strained", Conn: req.Conn})
 	}
 	if a.familiar {
-		count(ByFamiliar, mix(a.account, a.client.source), b.Name.Norm+fromWord+a.client.sourceName())
+		count(ByFamiliar, mix(a.account, a.client.source), g.shown(b.Name.Norm)+fromWord+a.client.sourceName())
 	} else {
-		count(ByAccount, a.account, b.Name.Norm)
+		count(ByAccount, a.account, g.shown(b.Name.Norm))
 	}
 	if !a.client.relay {
 		count(BySource, a.client.source, a.client.sourceName())
