@@ -158,6 +158,9 @@ def side_by_side(afar):
         fail(f"slapd slows down guesses: {active['guessing']}")
     ca = portolan(address, ports[1], ports[2])
     compare("portolan", 1, scan(f"ldap://{address}:{ports[1]}", "--ldaps-port", ports[2], "--ca", ca, "--user", user, code=0), afar)
+    active = scan(f"ldap://{address}:{ports[1]}", "--ldaps-port", ports[2], "--ca", ca, "--active", code=0)
+    if afar and active["guessing"]["severity"] != "ok":
+        fail(f"Portolan does not slow down guesses: {active['guessing']}")
 
 
 def demo():
