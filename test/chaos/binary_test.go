@@ -124,8 +124,33 @@ func newSite(t *testing.T, dir string) *site {
 		t.Fatalf("init says no password: %s", out)
 	}
 	s.password = strings.Fields(after)[0]
+	f, err := os.OpenFile(s.config(), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(moreOverlays)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
+
+// moreOverlays switches on what init leaves off: check then has numbers, references and groups to verify.
+const moreOverlays = `
+[overlay.dynlist]
+groups = true
+[[overlay.autonumber.range]]
+attribute = "uidNumber"
+filter = "(objectClass=posixAccount)"
+first = 1000
+last = 9999999
+[[overlay.constraint.rule]]
+attributes = "manager"
+exists = "ldap:///` + suffix + `??sub?(objectClass=person)"
+[[overlay.valsort.rule]]
+attributes = "member"
+order = "alpha-ascend"
+`
 
 func (s *site) config() string { return filepath.Join(s.dir, "portolan.toml") }
 

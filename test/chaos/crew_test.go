@@ -252,7 +252,9 @@ func (w *writer) planRival(c *goldap.Conn, after model) (func() error, model) {
 
 func inetOrgPerson(dn, uid, title, description string) *goldap.AddRequest {
 	add := goldap.NewAddRequest(dn, nil)
-	add.Attribute("objectClass", []string{"inetOrgPerson"})
+	add.Attribute("objectClass", []string{"inetOrgPerson", "posixAccount"}) // uidNumber comes from the overlay
+	add.Attribute("gidNumber", []string{"1"})
+	add.Attribute("homeDirectory", []string{"/"})
 	add.Attribute("uid", []string{uid})
 	add.Attribute("sn", []string{"S"})
 	add.Attribute("title", []string{title})

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestKillNine kills the server at random moments under 16 writers, with refint and unique on. Afterwards every
+// TestKillNine kills the server at random moments under 16 writers, with all overlays on. Afterwards every
 // acknowledged write is there, nothing is there by half, and check finds nothing.
 func TestKillNine(t *testing.T) {
 	rounds := 4
