@@ -17,7 +17,7 @@ const (
 	Normal Class = iota
 	// Honest is a bind from a source that has recently succeeded for the account.
 	Honest
-	// Background is work that no client waits for; it never occupies the whole pool.
+	// Background is work that no client waits for; it never occupies the whole pool, and gets a small part of its time.
 	Background
 
 	classes = 3
@@ -45,6 +45,11 @@ type PoolConfig struct {
 	MaxWait    time.Duration    // longest wait in the queue; default 5 s
 	Now        func() time.Time // the clock for waits; default time.Now
 
+	// BackgroundPart says how little of the workers' time Background jobs may take: one part in this many; default 16.
+	// The queue knows only whether other hashes wait. What else the CPUs are wanted for it cannot see, and thousands of
+	// hashes that are renewed at once would take them from searches.
+	BackgroundPart int
+
 	// OnPanic is told of a panic in a function given to Submit; default: only counted. Do hands panics on to its
 	// caller.
 	OnPanic func(value any)
@@ -70,8 +75,10 @@ type Pool struct {
 	queues     [classes]classQueue
 	queued     int
 	running    int
-	background int // of running
-	turns      int // honest jobs since the last normal one
+	background int       // of running
+	rest       time.Time // no background job begins before
+	resting    bool      // a timer wakes a worker then
+	turns      int       // honest jobs since the last normal one
 	closed     bool
 	stats      PoolStats
 	workers    sync.WaitGroup
@@ -130,6 +137,9 @@ func NewPool(c PoolConfig) *Pool {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.BackgroundPart <= 0 {
+		c.BackgroundPart = 16
 	}
 	p := &Pool{cfg: c}
 	p.wake.L = &p.mu
@@ -308,7 +318,7 @@ func (p *Pool) take() *task {
 	case normal.queued > 0:
 		q = normal
 		p.turns = 0
-	case p.queues[Background].queued > 0 && p.background < max(1, p.cfg.Workers-1):
+	case p.queues[Background].queued > 0 && p.background < max(1, p.cfg.Workers-1) && p.rested():
 		q = &p.queues[Background]
 	default:
 		return nil
@@ -317,6 +327,32 @@ func (p *Pool) take() *task {
 	q.next = q.next.after
 	p.remove(t)
 	return t
+}
+
+// rested reports whether a background job may begin, and sees to it that a worker asks again when it may. Pool.mu is held.
+func (p *Pool) rested() bool {
+	left := p.rest.Sub(p.cfg.Now())
+	if left <= 0 || p.closed {
+		return true
+	}
+	if !p.resting {
+		p.resting = true
+		time.AfterFunc(left, func() {
+			p.mu.Lock()
+			p.resting = false
+			p.mu.Unlock()
+			p.wake.Signal()
+		})
+	}
+	return false
+}
+
+// tire puts off the next background job after one that has taken this long. Pool.mu is held.
+func (p *Pool) tire(began, ended time.Time) {
+	if p.rest.Before(began) {
+		p.rest = began
+	}
+	p.rest = p.rest.Add(ended.Sub(began) * time.Duration(p.cfg.BackgroundPart) / time.Duration(p.cfg.Workers))
 }
 
 // work is one worker.
@@ -333,7 +369,8 @@ func (p *Pool) work() {
 			p.wake.Wait()
 			continue
 		}
-		wait := p.cfg.Now().Sub(t.entered)
+		began := p.cfg.Now()
+		wait := began.Sub(t.entered)
 		var err error
 		if wait > p.cfg.MaxWait {
 			p.stats.Expired++
@@ -353,6 +390,7 @@ func (p *Pool) work() {
 		p.running--
 		if t.job.Class == Background {
 			p.background--
+			p.tire(began, p.cfg.Now())
 			p.wake.Signal() // another may have waited for this one's place
 		}
 		if thrown != nil {
