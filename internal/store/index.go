@@ -88,6 +88,8 @@ type index struct {
 	// since is the version of the first durable state in which the index was ready; see source.version.
 	since atomic.Uint64
 	done  atomic.Int64 // entries that are in it while it is built
+
+	sizes *gramSizes // of a substring index
 }
 
 // sources is a list of slots whose values an index covers.
@@ -141,7 +143,7 @@ func newIndex(s *schema.Schema, spec IndexSpec) (*index, error) {
 	case IndexPresence:
 		return x, nil
 	case IndexSubstring:
-		x.rule = t.Substr
+		x.rule, x.sizes = t.Substr, new(gramSizes)
 	case IndexOrdering:
 		x.rule = t.Ordering
 	default:

@@ -74,6 +74,7 @@ type planner struct {
 	key     []byte
 	value   []byte
 	grams   []uint32
+	ids     []dit.ID   // the list that grams are intersected in
 	costs   []nodeCost // by node
 	builder setBuilder
 	steps   []planStep

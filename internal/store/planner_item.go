@@ -264,26 +264,12 @@ func (p *planner) chunk(it kv.Iterator) (uint64, chunkView, error) {
 
 // pick reads only the chunks that a short list of ids is in, and returns those of the list that are in the posting.
 func (p *planner) pick(prefix []byte, ids []dit.ID) (idSet, error) {
-	r, err := p.kv()
-	if err != nil {
-		return idSet{}, err
-	}
 	var kept []dit.ID
 	for len(ids) > 0 {
 		chunk, _ := splitID(ids[0])
-		p.posting = appendChunkNumber(append(p.posting[:0], prefix...), chunk)
-		value, err := r.Get(p.value[:0], p.posting)
-		if err != nil && !errors.Is(err, kv.ErrNotFound) {
+		v, err := p.chunkOf(prefix, chunk)
+		if err != nil {
 			return idSet{}, err
-		}
-		if err == nil {
-			p.value = value
-		} else {
-			value = nil
-		}
-		v, ok := viewChunk(value)
-		if !ok {
-			return idSet{}, corrupt("index key %x: %d octets are no posting", p.posting, len(value))
 		}
 		for ; len(ids) > 0; ids = ids[1:] {
 			c, low := splitID(ids[0])
@@ -296,6 +282,51 @@ func (p *planner) pick(prefix []byte, ids []dit.ID) (idSet, error) {
 		}
 	}
 	return idSet{small: kept}, nil
+}
+
+// chunkOf reads one chunk of a posting; where there is none it is empty. It is good until the next one is read.
+func (p *planner) chunkOf(prefix []byte, chunk uint64) (chunkView, error) {
+	r, err := p.kv()
+	if err != nil {
+		return chunkView{}, err
+	}
+	p.posting = appendChunkNumber(append(p.posting[:0], prefix...), chunk)
+	value, err := r.Get(p.value[:0], p.posting)
+	if errors.Is(err, kv.ErrNotFound) {
+		return chunkView{}, nil
+	}
+	if err != nil {
+		return chunkView{}, err
+	}
+	p.value = value
+	v, ok := viewChunk(value)
+	if !ok {
+		return chunkView{}, corrupt("index key %x: %d octets are no posting", p.posting, len(value))
+	}
+	return v, nil
+}
+
+// restOf returns the entries with values that are too long for grams: candidates for every substring. As a rule there are
+// none, and the cache knows.
+func (p *planner) restOf(x *index, among within) (idSet, error) {
+	p.prefix = appendPosting(p.prefix[:0], x, IndexSubstring, nil)
+	if ids, ok := p.src.cachedIDs(p.prefix); ok {
+		if among.known {
+			return idSet{small: ids}.and(among.idSet), nil
+		}
+		return idSet{small: ids}, nil
+	}
+	s, _, err := p.read(p.prefix, anywhere, 0)
+	if err != nil {
+		return idSet{}, err
+	}
+	if s.big == nil && len(s.small) <= fillMax {
+		p.src.fillIDs(p.prefix, s.small)
+	}
+	if among.known {
+		s = s.and(among.idSet)
+	}
+	return s, nil
 }
 
 // ordering reads the range of keys that an item asks for.
@@ -370,7 +401,7 @@ func (p *planner) substring(x *index, n *dit.Node, among within) (idSet, dit.Con
 		}
 	}
 	p.grams = grams
-	rest, _, err := p.posting1(x, IndexSubstring, nil, among, 0)
+	rest, err := p.restOf(x, among)
 	if err != nil {
 		return idSet{}, dit.All, err
 	}
@@ -384,12 +415,8 @@ func (p *planner) substring(x *index, n *dit.Node, among within) (idSet, dit.Con
 		}
 		cur = in(s)
 	}
-	for i, g := range grams {
-		if i >= maxGramReads || (i > 0 && cur.count() <= fewCandidates) {
-			break
-		}
-		var key [gramLen]byte
-		s, _, err := p.posting1(x, IndexSubstring, appendGram(key[:0], g), cur, 0)
+	if len(grams) > 0 {
+		s, err := p.intersect(x, grams, among)
 		if err != nil {
 			return idSet{}, dit.All, err
 		}

@@ -570,14 +570,19 @@ func (t *Tx) writeLarge(id dit.ID, deltas []dit.LargeDelta) error {
 	return nil
 }
 
-// indexWriter passes index changes on and notes the equality keys among them, whose cached lists are then outdated.
+// indexWriter passes index changes on and notes those whose cached lists are then outdated: equality keys, and the one gram
+// for what is too long.
 type indexWriter struct{ t *Tx }
 
 // postingChunk is the length of the chunk number at the end of a posting key.
 const postingChunk = 8
 
 func (w indexWriter) note(key []byte) {
-	if len(key) > 6+postingChunk && key[0] == spaceIndex && key[5] == byte(IndexEquality) {
+	if len(key) <= indexHeader+postingChunk || key[0] != spaceIndex {
+		return
+	}
+	kind := IndexKind(key[indexHeader-1])
+	if kind == IndexEquality || (kind == IndexSubstring && len(key) == indexHeader+1+postingChunk) {
 		w.t.touched.add(key[:len(key)-postingChunk])
 	}
 }
