@@ -58,8 +58,13 @@ func (d directory) Verify(ctx context.Context, req *op.Request, stored [][]byte,
 }
 
 // Hash implements op.Directory.
-func (d directory) Hash(ctx context.Context, req *op.Request, password []byte) ([]byte, error) {
-	return d.hashed(ctx, req, d.Settings(), password)
+func (d directory) Hash(ctx context.Context, req *op.Request, password []byte) (stored, scram []byte, err error) {
+	set := d.Settings()
+	if stored, err = d.hashed(ctx, req, set, password); err != nil {
+		return nil, nil, err
+	}
+	scram, err = d.deriveScram(ctx, req, set, password)
+	return stored, scram, err
 }
 
 // Usability implements op.Directory.

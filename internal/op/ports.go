@@ -52,8 +52,9 @@ type Directory interface {
 	// Verify finds the stored password value that a clear one matches, -1 for none. It hashes in the server's pool; busy
 	// says that the pool is full.
 	Verify(ctx context.Context, req *Request, stored [][]byte, password []byte) (int, error)
-	// Hash returns the form in which a new password is stored, by the configured scheme.
-	Hash(ctx context.Context, req *Request, password []byte) ([]byte, error)
+	// Hash returns the form in which a new password is stored, by the configured scheme, and its SCRAM key, which is nil where
+	// no mechanism needs one, or the password can have none. It hashes in the server's pool; busy says that the pool is full.
+	Hash(ctx context.Context, req *Request, password []byte) (stored, scram []byte, err error)
 	// Identify returns the identity of an entry by its canonical name, or of the administrator; nil where there is none.
 	Identify(norm, method string) (*Identity, error)
 	// ParseAuthzID returns the identity that an authorization identity names (RFC 4513 section 5.2.1.8); nil where there is

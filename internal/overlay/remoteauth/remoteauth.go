@@ -138,7 +138,7 @@ func (x *remoteauth) capture(ctx context.Context, req *op.Request, id [16]byte, 
 	p := x.ports.Load()
 	// Who hangs up right behind the answer has logged in all the same.
 	ctx = context.WithoutCancel(ctx)
-	hashed, err := p.Directory.Hash(ctx, req, password)
+	hashed, scram, err := p.Directory.Hash(ctx, req, password)
 	if err == nil {
 		err = p.Directory.Update(ctx, "remoteauth", func(tx op.Tx) error {
 			e, err := tx.ByUUID(id)
@@ -151,6 +151,9 @@ func (x *remoteauth) capture(ctx context.Context, req *op.Request, id [16]byte, 
 			}
 			d := e.Edit(tx)
 			d.Set(t, hashed)
+			if scram != nil {
+				d.Set(tx.Schema().Known.PortolanScramKeys, scram)
+			}
 			return tx.Modify(d)
 		})
 	}
@@ -217,8 +220,13 @@ func (s *server) progress(r op.Reader, seen map[dit.ID]bool) (string, error) {
 		}
 		return nil
 	})
-	if left == 0 && err == nil {
-		return fmt.Sprintf("remoteauth: all %d accounts beneath %s have a password here: %s is not needed any more", all, where, s.o.URLs[0]), nil
+	switch {
+	case err != nil:
+		return "", err
+	case all == 0:
+		return fmt.Sprintf("remoteauth: there are no accounts beneath %s", where), nil
+	case left == 0:
+		return fmt.Sprintf("remoteauth: every account beneath %s has a password here: %s is not needed any more", where, s.o.URLs[0]), nil
 	}
-	return fmt.Sprintf("remoteauth: %d of %d accounts beneath %s have no password here yet, and are asked for at %s", left, all, where, s.o.URLs[0]), err
+	return fmt.Sprintf("remoteauth: %d of %d accounts beneath %s have no password here yet, and are asked for at %s", left, all, where, s.o.URLs[0]), nil
 }

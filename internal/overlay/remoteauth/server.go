@@ -236,13 +236,10 @@ func (s *server) bind(ctx context.Context, url, dn, password string) (ldap.Resul
 		return 0, fmt.Errorf("%s: there is no TLS", url) // nothing comes here; nothing is to
 	}
 	answer, err := c.Bind(ctx, dn, password)
-	var result *ldap.Error
-	switch {
-	case errors.As(err, &result) && answer != nil:
-		return result.Code, nil
-	case err != nil:
+	if err != nil && answer == nil {
 		return 0, fmt.Errorf("%s: %w", url, err)
 	}
+	c.Unbind() // a courtesy: its log does not call the connection lost
 	return answer.Code, nil
 }
 

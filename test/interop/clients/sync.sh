@@ -4,44 +4,7 @@
 # must become what the provider has.
 # needs: slapd ldap-utils python3-ldap
 set -euo pipefail
-dir=$WORK/sync portolan=$PWD/bin/portolan
-mkdir -p "$dir"
-pids=()
-stop() { # stop PID...
-	local pid
-	for pid; do kill "$pid" 2>/dev/null || true; done
-	for pid; do wait "$pid" 2>/dev/null || true; done
-}
-trap 'stop "${pids[@]}"' EXIT
-port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
-fail() {
-	echo "$*"
-	for log in "$dir"/*.log; do echo "== $log"; grep -v 'new index' "$log" | tail -n 12; done
-	exit 1
-}
-until_ready() { # until_ready FILE WORD
-	for _ in $(seq 200); do ! grep -q "$2" "$1" 2>/dev/null || return 0; sleep 0.1; done
-	fail "no <$2> in $1"
-}
-
-# A Portolan: its files are in $dir/NAME, its ldap port is NAME_port. more is added to its configuration.
-initialize() { # initialize NAME [MORE]
-	local name=$1 secure
-	printf -v "${name}_port" %s "$(port)"
-	secure=$(port)
-	local plain=${name}_port
-	"$portolan" init --suffix "$SUFFIX" --dir "$dir/$name" --address 127.0.0.1 --ldap-port "${!plain}" --ldaps-port "$secure" >"$dir/$name.init"
-	printf '%s\n' "${2-}" >>"$dir/$name/portolan.toml"
-}
-starts=0
-serve() { # serve NAME: its process is NAME_pid
-	local log=$dir/$1-$((starts += 1)).log
-	"$portolan" serve --config "$dir/$1/portolan.toml" >"$log" 2>&1 &
-	printf -v "$1_pid" %s $!
-	pids+=($!)
-	until_ready "$log" '^portolan: ready'
-}
-secret() { sed -n 's/^with the password *\([^ ]*\) .*/\1/p' "$dir/$1.init"; }
+. test/interop/servers.sh
 
 # What a server has: entries with sorted lines, in the order of their names.
 dump() { # dump URL DN PASSWORD
@@ -88,52 +51,20 @@ rurl=ldap://127.0.0.1:$r_port
 serve r
 
 # slapd: a consumer of p, and a provider for q.
-slapd_config() { # slapd_config NAME
-	mkdir -p "$dir/$1-db"
-	cat <<EOF
-include /etc/ldap/schema/core.schema
-include /etc/ldap/schema/cosine.schema
-include /etc/ldap/schema/inetorgperson.schema
-pidfile $dir/$1.pid
-argsfile $dir/$1.args
-modulepath /usr/lib/ldap
-moduleload back_mdb
-moduleload syncprov
-moduleload ppolicy
-TLSCACertificateFile $dir/p/ca.pem
-TLSCertificateFile $dir/p/server.pem
-TLSCertificateKeyFile $dir/p/server.key
-sizelimit unlimited
-database mdb
-suffix $SUFFIX
-directory $dir/$1-db
-rootdn $admin
-rootpw slapd-secret
-index entryUUID,entryCSN eq
-EOF
-}
-slapd_config s >"$dir/s.conf"
+slapd_config s p >"$dir/s.conf"
 cat >>"$dir/s.conf" <<EOF
 syncrepl rid=001 provider=$purl type=refreshAndPersist retry="1 +" searchbase="$SUFFIX" scope=sub
 	schemachecking=off bindmethod=simple binddn="$admin" credentials="$ppw" starttls=critical tls_cacert=$dir/p/ca.pem
 EOF
-slapd_config t >"$dir/t.conf"
+slapd_config t p >"$dir/t.conf"
 cat >>"$dir/t.conf" <<EOF
 overlay syncprov
 syncprov-checkpoint 1 1
 EOF
 s_port=$(port) t_port=$(port)
-slapd() { # slapd NAME: its process is NAME_pid
-	local at=$1_port
-	local log=$dir/$1-$((starts += 1)).log
-	/usr/sbin/slapd -d sync -f "$dir/$1.conf" -h "ldap://127.0.0.1:${!at}" >"$log" 2>&1 &
-	printf -v "$1_pid" %s $!
-	pids+=($!)
-	until_ready "$log" 'slapd starting'
-}
 surl=ldap://127.0.0.1:$s_port turl=ldap://127.0.0.1:$t_port
-slapd s
-slapd t
+slapd s "$surl"
+slapd t "$turl"
 ldapadd -H "$turl" -x -D "$admin" -w slapd-secret >/dev/null <<EOF
 dn: $SUFFIX
 objectClass: top
@@ -243,10 +174,10 @@ stop "$s_pid" "$r_pid" "$q_pid"
 { person2() { person "$1" | sed 's/ou=staff/ou=people2,ou=old/'; }; person2 dan; person2 eve; } | change
 printf 'dn: uid=amy,ou=people2,ou=old,BASE\nchangetype: delete\n' | change
 rename "uid=bill,ou=people2,ou=old" uid=amy | change
-slapd s; serve r; serve q
+slapd s "$surl"; serve r; serve q
 in_step "a restart of the consumers"
 stop "$p_pid" "$t_pid"
-serve p; slapd t
+serve p; slapd t "$turl"
 { unit new; rename "ou=people2,ou=old" ou=staff "ou=new,"; } | change
 in_step "a restart of the providers"
 # The journal forgets while nobody looks.
@@ -261,7 +192,7 @@ serve p
 change <"$dir/last"
 first=$("$portolan" status --config "$dir/p/portolan.toml" --json | /usr/bin/python3 -c 'import json,sys; print(json.load(sys.stdin)["journal"]["first"])')
 [ "$first" -gt 5 ] || fail "the journal was not trimmed: it begins with $first"
-slapd s; serve r; serve q; follow
+slapd s "$surl"; serve r; serve q; follow
 in_step "a journal that was trimmed"
 # Everything as it was before.
 "$portolan" backup --config "$dir/p/portolan.toml" "$dir/backup" >/dev/null
