@@ -96,6 +96,12 @@ func (s *Server) watch(m *monitor.Snapshot) {
 	m.Listeners = nil
 	for i := range s.Config.Listen {
 		m.Listeners = append(m.Listeners, s.Config.Listen[i].URL)
+		if a, err := s.Config.Listen[i].Address(); err == nil && a.Network == "udp" {
+			m.Datagrams = &monitor.Datagrams{
+				Received: c.Datagrams, Ignored: c.DatagramsIgnored, TooLarge: c.DatagramsTooLarge,
+				Refused: sockets.DatagramsRefused, Beyond: sockets.DatagramsBeyond, Unsent: sockets.DatagramsUnsent,
+			}
+		}
 	}
 	if s.certs != nil {
 		leaf := s.certs.Leaf()

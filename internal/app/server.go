@@ -180,9 +180,6 @@ func (s *Server) listenConfig(c *config.Config) (listen.Config, error) {
 		if err != nil {
 			return out, config.ErrorAt(l.At("url"), err.Error(), `write a URL such as "ldap://127.0.0.1:389"`)
 		}
-		if a.Network == "udp" {
-			return out, config.ErrorAt(l.At("url"), "cldap is not served by this version", "remove the listener")
-		}
 		out.Listeners = append(out.Listeners, listen.Listener{
 			URL: l.URL, Network: a.Network, Addr: a.Addr, TLS: a.TLS,
 			Allow: l.Allow, Deny: l.Deny, ProxyProtocolFrom: l.ProxyProtocolFrom,

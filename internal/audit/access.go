@@ -104,6 +104,9 @@ func appendDigits(b []byte, n, width int) []byte {
 func (a *AccessLog) operation(b []byte, req *op.Request, err error, now time.Time) []byte {
 	b = appendBegin(b, now, req.Conn)
 	b = strconv.AppendInt(append(b, " op="...), int64(req.ID), 10)
+	if req.Conn.Transport == op.UDP { // there was no connection that said it
+		b = req.Conn.Remote.AppendTo(append(b, " from="...))
+	}
 	code := req.Reply.Code
 	if err != nil {
 		code = ldap.CodeOf(err)

@@ -51,7 +51,7 @@ func sections() []Section {
 		}},
 		{Table: "listen", Array: true, Doc: "One listener; write one table for each. Without any, the server is reached through its control socket only.", Keys: []Key{
 			{Name: "url", Required: true, Example: `"ldaps://0.0.0.0:636"`,
-				Doc: "Where to listen: ldap (clear text with StartTLS), ldaps, cldap (UDP, root DSE only) with an address and a port, or ldapi with the path of a Unix socket (ldapi:///run/portolan/ldapi). Without a port it is 389, for ldaps 636. An IPv6 address stands in brackets; no address means every address."},
+				Doc: "Where to listen: ldap (clear text with StartTLS), ldaps, cldap (UDP: the root DSE only, in answers no longer than their requests) with an address and a port, or ldapi with the path of a Unix socket (ldapi:///run/portolan/ldapi). Without a port it is 389, for ldaps 636. An IPv6 address stands in brackets; no address means every address."},
 			{Name: "allow", Example: `["10.0.0.0/8", "127.0.0.0/8"]`, Reload: true,
 				Doc: "Networks from which clients are accepted. Empty means all."},
 			{Name: "deny", Example: `["10.66.0.0/16"]`, Reload: true,

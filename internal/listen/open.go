@@ -21,7 +21,7 @@ import (
 type Listener struct {
 	// URL is the listener as configured. It names the listener in messages and in op.Conn.Listener.
 	URL string
-	// Network is "tcp" or "unix", Addr the host:port or the path.
+	// Network is "tcp", "udp" or "unix", Addr the host:port or the path.
 	Network, Addr string
 	// TLS says that connections begin with a handshake (ldaps).
 	TLS bool
@@ -51,7 +51,24 @@ func (l *Listener) mode() fs.FileMode {
 type listener struct {
 	Listener
 	ln       net.Listener
+	pc       *net.UDPConn // instead of ln, where Network is "udp"
 	networks atomic.Pointer[networks]
+}
+
+// addr returns the address that is listened on.
+func (o *listener) addr() net.Addr {
+	if o.pc != nil {
+		return o.pc.LocalAddr()
+	}
+	return o.ln.Addr()
+}
+
+func (o *listener) close() {
+	if o.pc != nil {
+		o.pc.Close()
+		return
+	}
+	o.ln.Close()
 }
 
 type networks struct{ allow, deny, proxies []netip.Prefix }
@@ -98,10 +115,12 @@ func open(l Listener, inherited *[]net.Listener) (*listener, error) {
 	switch l.Network {
 	case "tcp":
 		o.ln, err = net.Listen("tcp", l.Addr)
+	case "udp":
+		o.pc, err = openUDP(l)
 	case "unix":
 		o.ln, err = openUnix(l)
 	default:
-		return nil, fmt.Errorf("listen on %s: network %q is not served; use ldap, ldaps or ldapi", l.URL, l.Network)
+		return nil, fmt.Errorf("listen on %s: network %q is not served; use ldap, ldaps, ldapi or cldap", l.URL, l.Network)
 	}
 	if err != nil {
 		return nil, explain(l, err)
@@ -195,9 +214,13 @@ func explain(l Listener, err error) error {
 	switch {
 	case errors.Is(err, errLive), errors.Is(err, errNotSocket):
 		return fmt.Errorf("listen on %s: %s: %w", l.URL, l.Addr, err)
-	case errors.Is(err, syscall.EADDRINUSE) && l.Network == "tcp":
-		advice = fmt.Sprintf("port %s is taken by another process, or by another listener of this configuration; `ss -ltnp sport = :%s` shows which: stop it, or choose another port", port, port)
-	case errors.Is(err, fs.ErrPermission) && l.Network == "tcp" && n > 0 && n < 1024:
+	case errors.Is(err, syscall.EADDRINUSE) && l.Network != "unix":
+		flags := "-ltnp"
+		if l.Network == "udp" {
+			flags = "-lunp"
+		}
+		advice = fmt.Sprintf("port %s is taken by another process, or by another listener of this configuration; `ss %s sport = :%s` shows which: stop it, or choose another port", port, flags, port)
+	case errors.Is(err, fs.ErrPermission) && l.Network != "unix" && n > 0 && n < 1024:
 		advice = fmt.Sprintf("ports below 1024 need a privilege: start the server from its systemd unit (AmbientCapabilities=CAP_NET_BIND_SERVICE, or a .socket unit), run `setcap cap_net_bind_service=+ep` on the program, or choose a port such as %d", n+3000)
 	case errors.Is(err, fs.ErrPermission):
 		advice = "the directory of the socket must be writable by the server's user"

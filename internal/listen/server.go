@@ -47,6 +47,10 @@ type Counters struct {
 	RefusedAddress  uint64 // by MaxConnectionsPerAddress
 	BadProxyHeaders uint64
 	AcceptErrors    uint64
+	// Of datagrams: those that were not looked at, and answers that could not be sent.
+	DatagramsRefused uint64 // by Allow and Deny
+	DatagramsBeyond  uint64 // by the rates of one source and of all together
+	DatagramsUnsent  uint64
 }
 
 // Server is a set of open listeners and their connections.
@@ -58,6 +62,7 @@ type Server struct {
 
 	most, mostPerAddress                                                  atomic.Int64
 	accepted, refusedNetwork, refusedTotal, refusedAddress, badProxy, bad atomic.Uint64
+	datagramsRefused, datagramsBeyond, datagramsUnsent                    atomic.Uint64
 
 	listeners []*listener
 	accepting sync.WaitGroup
@@ -145,11 +150,15 @@ func (s *Server) Start() error {
 	}
 	if len(errs) > 0 {
 		for _, o := range s.listeners {
-			o.ln.Close()
+			o.close()
 		}
 		return errors.Join(errs...)
 	}
 	for _, o := range s.listeners {
+		if o.pc != nil {
+			s.accepting.Go(func() { s.datagrams(o) })
+			continue
+		}
 		s.accepting.Go(func() { s.accept(o) })
 	}
 	close(s.ready)
@@ -163,7 +172,7 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 func (s *Server) Addrs() []net.Addr {
 	var all []net.Addr
 	for _, o := range s.listeners {
-		all = append(all, o.ln.Addr())
+		all = append(all, o.addr())
 	}
 	return all
 }
@@ -176,6 +185,7 @@ func (s *Server) Read() Counters {
 	return Counters{
 		Open: uint64(open), Accepted: s.accepted.Load(), RefusedNetwork: s.refusedNetwork.Load(), RefusedTotal: s.refusedTotal.Load(),
 		RefusedAddress: s.refusedAddress.Load(), BadProxyHeaders: s.badProxy.Load(), AcceptErrors: s.bad.Load(),
+		DatagramsRefused: s.datagramsRefused.Load(), DatagramsBeyond: s.datagramsBeyond.Load(), DatagramsUnsent: s.datagramsUnsent.Load(),
 	}
 }
 
@@ -414,11 +424,14 @@ func (s *Server) proxyHeader(nc net.Conn) (client proxyClient, rest []byte, err 
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
-	t, ok := a.(*net.TCPAddr)
+	t, ok := a.(interface{ AddrPort() netip.AddrPort }) // *net.TCPAddr, *net.UDPAddr
 	if !ok {
 		return netip.AddrPort{}
 	}
-	ap := t.AddrPort()
+	return plain(t.AddrPort())
+}
+
+func plain(ap netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 }
 
@@ -449,7 +462,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Unlock()
 	close(s.stop)
 	for _, o := range s.listeners {
-		o.ln.Close()
+		if o.pc != nil {
+			o.pc.SetReadDeadline(time.Unix(1, 0)) // the datagram in progress is still answered
+			continue
+		}
+		o.close()
 	}
 	s.accepting.Wait()
 	s.endAll((*session.Session).Shutdown)

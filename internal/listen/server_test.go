@@ -130,6 +130,11 @@ func TestStartErrors(t *testing.T) {
 	}
 	defer taken.Close()
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	takenUDP, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer takenUDP.Close()
 	dir := t.TempDir()
 	file, live := filepath.Join(dir, "file"), filepath.Join(dir, "live")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -151,7 +156,9 @@ func TestStartErrors(t *testing.T) {
 		{"all mistakes at once, and nothing stays open", []Listener{tcp(), {URL: "ldap://a", Network: "tcp", Addr: taken.Addr().String()}, unix(file)}, []string{"listen on ldap://a", "listen on ldapi://x"}},
 		{"TLS without a certificate", []Listener{tcp(func(l *Listener) { l.TLS = true })}, []string{"TLS needs a certificate; set cert_file and key_file under [tls]"}},
 		{"a foreign address", []Listener{{URL: "ldap://a", Network: "tcp", Addr: "192.0.2.1:0"}}, []string{"this machine has no such address"}},
-		{"UDP", []Listener{{URL: "cldap://a", Network: "udp", Addr: "127.0.0.1:0"}}, []string{`network "udp" is not served`}},
+		{"another network", []Listener{{URL: "x://a", Network: "sctp", Addr: "127.0.0.1:0"}}, []string{`network "sctp" is not served`}},
+		{"UDP, taken", []Listener{{URL: "cldap://a", Network: "udp", Addr: takenUDP.LocalAddr().String()}}, []string{"listen on cldap://a: port", "is taken", "ss -lunp"}},
+		{"UDP, and nothing stays open", []Listener{{URL: "cldap://a", Network: "udp", Addr: "127.0.0.1:0"}, unix(file)}, []string{"listen on ldapi://x"}},
 		{"a file that is no socket", []Listener{unix(file)}, []string{"there is a file that is not a socket; remove it or choose another path"}},
 		{"a socket with a server behind it", []Listener{unix(live)}, []string{"another server answers on it"}},
 		{"no directory", []Listener{unix(filepath.Join(dir, "no", "s"))}, []string{"the directory of the socket does not exist"}},
@@ -169,6 +176,12 @@ func TestStartErrors(t *testing.T) {
 				}
 			}
 			for _, o := range s.listeners {
+				if o.pc != nil {
+					if _, _, err := o.pc.ReadFrom(nil); !errors.Is(err, net.ErrClosed) {
+						t.Errorf("%s is still open: %v", o.URL, err)
+					}
+					continue
+				}
 				if _, err := o.ln.Accept(); !errors.Is(err, net.ErrClosed) {
 					t.Errorf("%s is still open: %v", o.URL, err)
 				}

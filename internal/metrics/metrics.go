@@ -47,7 +47,7 @@ type value struct {
 
 // Describe calls f for every family that Write can write: name, kind and what it says.
 func Describe(f func(name, kind, help string)) {
-	s := monitor.Snapshot{Begun: time.Unix(0, 0), Now: time.Unix(0, 0), TLSEnds: time.Unix(1, 0)}
+	s := monitor.Snapshot{Begun: time.Unix(0, 0), Now: time.Unix(0, 0), TLSEnds: time.Unix(1, 0), Datagrams: new(monitor.Datagrams)}
 	for _, m := range families(&s) {
 		f(m.name, m.kind, m.help)
 	}
@@ -101,6 +101,14 @@ func families(s *monitor.Snapshot) []metric {
 	}
 	if !s.TLSEnds.IsZero() {
 		out = append(out, level("portolan_certificate_end_time_seconds", "When the server's certificate ends, in seconds since 1970.", float64(s.TLSEnds.Unix())))
+	}
+	if d := s.Datagrams; d != nil {
+		out = append(out, count("portolan_datagrams_total", "Requests over UDP that were looked at.", d.Received),
+			metric{name: "portolan_datagrams_dropped_total", kind: counter, help: "Datagrams without an answer, by reason.", values: []value{
+				{"reason", "ignored", float64(d.Ignored)}, {"reason", "network", float64(d.Refused)},
+				{"reason", "rate", float64(d.Beyond)}, {"reason", "unsent", float64(d.Unsent)},
+			}},
+			count("portolan_datagrams_too_large_total", "Requests over UDP that had fewer octets than their answer.", d.TooLarge))
 	}
 	return out
 }

@@ -119,6 +119,10 @@ func (w *writer) all(s *Snapshot) {
 	w.count(s.PDUs, "PDU", "Statistics")
 	w.count(s.Entries, "Entries", "Statistics")
 	w.count(s.Referrals, "Referrals", "Statistics")
+	if d := s.Datagrams; d != nil {
+		w.count(d.Received, "Datagrams", "Statistics")
+		w.count(d.Ignored+d.Refused+d.Beyond, "Datagrams Dropped", "Statistics")
+	}
 	w.threads(s)
 	w.put([]string{"Time"}, container, true)
 	w.put([]string{"Start", "Time"}, object, false, text("monitorTimestamp", w.begun))

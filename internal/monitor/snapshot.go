@@ -28,6 +28,8 @@ type Snapshot struct {
 	ReadOnly  bool
 	Entity    Store
 	Listeners []string
+	// Datagrams is nil without a listener for UDP.
+	Datagrams *Datagrams
 	Overlays  []string
 	// Mechanisms are those of SASL; TLS says what there is of it, empty for none.
 	Mechanisms []string
@@ -50,6 +52,16 @@ type Operation struct {
 type Count struct {
 	Name, Help string
 	Value      uint64
+}
+
+// Datagrams count requests over UDP since the start.
+type Datagrams struct {
+	Received uint64 // those that were looked at
+	Ignored  uint64 // of those, what got no answer: no search, or no LDAP
+	TooLarge uint64 // of those, what was asked with fewer octets than the answer has
+	Refused  uint64 // not looked at, by network
+	Beyond   uint64 // not looked at, by rate
+	Unsent   uint64 // answers that could not be sent
 }
 
 // Workers are the goroutines of the server and its hashing pool.

@@ -76,6 +76,9 @@ type Counters struct {
 	IdleTimeouts        uint64
 	BindTimeouts        uint64
 	WriteTimeouts       uint64
+	Datagrams           uint64 // requests over UDP
+	DatagramsIgnored    uint64 // of those, what got no answer: no search, or no LDAP
+	DatagramsTooLarge   uint64 // of those, what was asked with fewer octets than the answer has
 }
 
 // statsShards must be a power of two.
@@ -107,6 +110,9 @@ type shard struct {
 	idleTimeouts      atomic.Uint64
 	bindTimeouts      atomic.Uint64
 	writeTimeouts     atomic.Uint64
+	datagrams         atomic.Uint64
+	datagramsIgnored  atomic.Uint64
+	datagramsTooLarge atomic.Uint64
 	_                 [64]byte
 }
 
@@ -145,6 +151,9 @@ func (s *Stats) Read() Counters {
 		c.IdleTimeouts += h.idleTimeouts.Load()
 		c.BindTimeouts += h.bindTimeouts.Load()
 		c.WriteTimeouts += h.writeTimeouts.Load()
+		c.Datagrams += h.datagrams.Load()
+		c.DatagramsIgnored += h.datagramsIgnored.Load()
+		c.DatagramsTooLarge += h.datagramsTooLarge.Load()
 	}
 	return c
 }

@@ -75,8 +75,9 @@ var holes = []hole{
 		{"a failure costs a hash", "internal/credential/check.go", "dummy{share}.verify(password[:min(len(password), MaxPassword)])", "_ = share", "internal/credential", "TestEveryFailureCostsOneDefaultHash"},
 		{"one answer", "internal/engine/bind.go", `ldap.Errorf(ldap.InvalidCredentials, "")`, `ldap.Errorf(ldap.InvalidCredentials, string(why))`, "test/holes", "TestHole_UserEnumeration"},
 	}},
-	{"reflection over UDP", "CLDAP floods", "nothing listens on UDP", []defence{
-		{"no datagrams", "internal/listen/open.go", "case \"tcp\":\n\t\to.ln, err", "case \"tcp\", \"udp\":\n\t\to.ln, err", "internal/listen", "TestStartErrors"},
+	{"reflection over UDP", "CLDAP floods", "nothing listens on UDP unless a cldap listener is configured; an answer has no more octets than its request, whoever asks, and each source has a rate", []defence{
+		{"no amplification", "internal/session/datagram.go", "if len(whole) <= most {", "if len(whole) <= most+len(whole) {", "internal/session", "TestDatagramAnswers"},
+		{"rate of a source", "internal/listen/datagram.go", "if b.spent+1 > burst {", "if b.spent+1 > 1e9 {", "internal/listen", "TestDatagramRates"},
 	}},
 	{"relay", "CVE-2017-8563", "over a line that others can read or answer on, no credential is looked at and PLAIN is not offered; a wrong channel binding is refused", []defence{
 		{"channel binding", "internal/sasl/scram.go", "if subtle.ConstantTimeCompare(expected, last.binding) != 1 {", "if subtle.ConstantTimeCompare(expected, last.binding) > 1 {", "internal/sasl", "TestScramBinding"},
