@@ -58,7 +58,7 @@ func (a *AccessLog) Middleware() op.Middleware {
 			err := next.Serve(ctx, req, w)
 			now := a.now()
 			line := scratches.Get().(*scratch)
-			line.b = a.operation(line.b[:0], req, err, now)
+			line.b = a.operation(line, req, err, now)
 			a.lines.Append(line.b)
 			if cap(line.b) <= keepLine {
 				scratches.Put(line)
@@ -101,8 +101,9 @@ func appendDigits(b []byte, n, width int) []byte {
 	return append(b, digits[:width]...)
 }
 
-func (a *AccessLog) operation(b []byte, req *op.Request, err error, now time.Time) []byte {
-	b = appendBegin(b, now, req.Conn)
+// operation makes the line of an operation in the memory of line.
+func (a *AccessLog) operation(line *scratch, req *op.Request, err error, now time.Time) []byte {
+	b := strconv.AppendUint(append(line.appendTime(line.b[:0], now), " conn="...), req.Conn.ID, 10)
 	b = strconv.AppendInt(append(b, " op="...), int64(req.ID), 10)
 	if req.Conn.Transport == op.UDP { // there was no connection that said it
 		b = req.Conn.Remote.AppendTo(append(b, " from="...))
@@ -111,7 +112,7 @@ func (a *AccessLog) operation(b []byte, req *op.Request, err error, now time.Tim
 	if err != nil {
 		code = ldap.CodeOf(err)
 	}
-	b = a.request(append(b, ' '), req, code == ldap.InvalidDNSyntax)
+	b = a.request(append(b, ' '), line, req, code == ldap.InvalidDNSyntax)
 	for i := range req.Controls {
 		c := &req.Controls[i]
 		if i == 0 {
@@ -125,7 +126,14 @@ func (a *AccessLog) operation(b []byte, req *op.Request, err error, now time.Tim
 		}
 	}
 	if req.Identity != nil && !req.Identity.IsAnonymous() {
-		b = appendQuoted(append(b, " who="...), req.Identity.Name.DN)
+		b = append(b, " who="...)
+		if dn := req.Identity.Name.DN; line.who.is(nil, dn) {
+			b = append(b, line.who.shown...)
+		} else {
+			from := len(b)
+			b = appendQuoted(b, dn)
+			line.who.keep(nil, dn, b[from:])
+		}
 	}
 	if req.Identity != nil && req.Identity.Proxied != nil {
 		b = appendQuoted(append(b, " by="...), req.Identity.Proxied.Name.DN)
@@ -171,7 +179,7 @@ func (a *AccessLog) name(dn []byte, odd bool) []byte {
 }
 
 // request appends the operation and what it is about.
-func (a *AccessLog) request(b []byte, req *op.Request, odd bool) []byte {
+func (a *AccessLog) request(b []byte, line *scratch, req *op.Request, odd bool) []byte {
 	switch m := req.Op.(type) {
 	case *ldap.BindRequest:
 		b = appendQuoted(append(b, "bind dn="...), a.name(m.Name, odd))
@@ -180,7 +188,16 @@ func (a *AccessLog) request(b []byte, req *op.Request, odd bool) []byte {
 		}
 		return append(b, " method=simple"...)
 	case *ldap.SearchRequest:
-		b = appendQuoted(append(b, "search base="...), a.name(m.Base, odd))
+		b = append(b, "search base="...)
+		if secret := a.secret.load(); !odd && line.base.is(secret, string(m.Base)) {
+			b = append(b, line.base.shown...)
+		} else {
+			from := len(b)
+			b = appendQuoted(b, a.name(m.Base, odd))
+			if !odd {
+				line.base.keep(secret, string(m.Base), b[from:])
+			}
+		}
 		b = append(append(b, " scope="...), scopeName(m.Scope)...)
 		b = a.appendFilter(append(b, " filter="...), &m.Filter)
 		for i, attr := range m.Attributes {

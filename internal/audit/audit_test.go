@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -207,3 +208,48 @@ type nowhere struct{}
 
 func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
 func (nowhere) Close() error                { return nil }
+
+// TestAccessLogRemembersNothingTooLong: what lines have in common is remembered between them, but not longer than it is right.
+func TestAccessLogRemembersNothingTooLong(t *testing.T) {
+	at := time.Date(2026, 1, 31, 23, 59, 59, 999_999_000, time.UTC)
+	out := &file{}
+	lines, err := NewLines(func() (io.WriteCloser, error) { return out, nil }, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := NewNames([]string{"userPassword"})
+	a := NewAccessLog(lines, func() time.Time { return at }, secret)
+	search := func(base, who string, err error) {
+		req := &op.Request{Conn: &op.Conn{ID: 7}, Op: &ldap.SearchRequest{Base: []byte(base), Filter: ldap.Present("objectClass")}, Start: at,
+			Identity: &op.Identity{Name: dit.Name{DN: who, Norm: who}}}
+		_ = a.Middleware()(op.HandlerFunc(func(context.Context, *op.Request, op.Writer) error { return err })).Serve(context.Background(), req, nil)
+	}
+	// The memory is in a pool that may be emptied at any time: right it must be with it and without.
+	search("pin=1234,dc=example", "cn=a", nil)
+	search("pin=1234,dc=example", "cn=a", nil)
+	at = at.Add(time.Microsecond)
+	secret.Set([]string{"userPassword", "pin"})
+	search("pin=1234,dc=example", "cn=b\n", nil)
+	search("pin=1234,dc=example", "cn=b\n", nil)
+	search("my password", "cn=a", nil)
+	search("my password", "cn=a", ldap.Errorf(ldap.InvalidDNSyntax, "no"))
+	if err := lines.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		got = append(got, line[:strings.Index(line, " us=")])
+	}
+	tail := ` scope=base filter="(objectClass=*)" who=`
+	want := []string{
+		`2026-01-31T23:59:59.999999Z conn=7 op=0 search base="pin=1234,dc=example"` + tail + `"cn=a" result=0 entries=0 examined=0`,
+		`2026-01-31T23:59:59.999999Z conn=7 op=0 search base="pin=1234,dc=example"` + tail + `"cn=a" result=0 entries=0 examined=0`,
+		`2026-02-01T00:00:00.000000Z conn=7 op=0 search base="pin=withheld,dc=example"` + tail + `"cn=b\x0a" result=0 entries=0 examined=0`,
+		`2026-02-01T00:00:00.000000Z conn=7 op=0 search base="pin=withheld,dc=example"` + tail + `"cn=b\x0a" result=0 entries=0 examined=0`,
+		`2026-02-01T00:00:00.000000Z conn=7 op=0 search base="my password"` + tail + `"cn=a" result=0 entries=0 examined=0`,
+		`2026-02-01T00:00:00.000000Z conn=7 op=0 search base="(not a name)"` + tail + `"cn=a" result=34 entries=0 examined=0`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}

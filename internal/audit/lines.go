@@ -3,6 +3,7 @@ package audit
 
 import (
 	"io"
+	"strings"
 	"sync"
 	"time"
 )
@@ -28,6 +29,8 @@ const (
 	// flushAt is how much is gathered before the writer is woken; flushEvery how long a line waits at most.
 	flushAt    = 32 << 10
 	flushEvery = 200 * time.Millisecond
+	// keepBuffer is the largest buffer that is used again: while one is being written the other one fills.
+	keepBuffer = 512 << 10
 	// maxBuffered bounds what waits for a slow disk.
 	maxBuffered = 8 << 20
 )
@@ -44,10 +47,48 @@ func NewLines(open func() (io.WriteCloser, error), fail func(error)) (*Lines, er
 	return l, nil
 }
 
-// scratch is memory that lines are made in before they are added: under the lock there is only the copying.
-type scratch struct{ b []byte }
+// scratch is memory that lines are made in before they are added: under the lock there is only the copying. It remembers
+// parts of the line before, since most lines of a busy server have them in common.
+type scratch struct {
+	b      []byte
+	second int64  // of the time in stamp
+	stamp  []byte // as far as the point
+	base   shown  // of a search
+	who    shown
+}
 
 var scratches = sync.Pool{New: func() any { return &scratch{b: make([]byte, 0, 1024)} }}
+
+// appendTime is the function appendTime with a memory.
+func (s *scratch) appendTime(b []byte, t time.Time) []byte {
+	if second := t.Unix(); second != s.second || s.stamp == nil {
+		s.stamp = appendTime(s.stamp[:0], t)
+		s.stamp = s.stamp[:len(s.stamp)-len("000000Z")]
+		s.second = second
+	}
+	b = appendDigits(append(b, s.stamp...), t.Nanosecond()/1000, 6)
+	return append(b, 'Z')
+}
+
+// shown is how a text of a client was shown, and under which secrets.
+type shown struct {
+	secret *names
+	raw    string
+	shown  []byte
+}
+
+func (s *shown) is(secret *names, raw string) bool {
+	return s.shown != nil && s.secret == secret && s.raw == raw
+}
+
+func (s *shown) keep(secret *names, raw string, quoted []byte) {
+	if len(quoted) <= maxKept {
+		s.secret, s.raw, s.shown = secret, strings.Clone(raw), append(s.shown[:0], quoted...)
+	}
+}
+
+// maxKept is the longest text that is kept.
+const maxKept = 256
 
 // Append adds one whole line, with its end. It is copied.
 func (l *Lines) Append(line []byte) {
@@ -119,7 +160,7 @@ func (l *Lines) write(w io.WriteCloser) {
 		if _, err := w.Write(out); err != nil {
 			l.fail(err)
 		}
-		if cap(spare) > 2*flushAt {
+		if cap(spare) > keepBuffer {
 			spare = nil
 		}
 	}

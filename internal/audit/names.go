@@ -34,13 +34,17 @@ func (s *Names) Set(list []string) {
 	s.now.Store(now)
 }
 
-// load returns what the set is now.
+// load returns what the set is now. s may be nil.
 func (s *Names) load() *names {
-	if now := s.now.Load(); now != nil {
-		return now
+	if s != nil {
+		if now := s.now.Load(); now != nil {
+			return now
+		}
 	}
-	return &names{}
+	return &noNames
 }
+
+var noNames names
 
 func lengthBit(n int) uint64 { return 1 << min(n, 63) }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -34,9 +35,12 @@ type search struct {
 	scratch []byte
 	dn      []byte // the name of the entry that is looked at, and its canonical form
 	norm    []byte
-	last    struct { // the base of the search before, and its canonical form: clients ask for the same again and again
+	last    struct { // the base of the search before: clients ask for the same again and again
 		schema   *schema.Schema
-		dn, norm []byte
+		dn, norm []byte // as it was sent, and its canonical form
+		entry    *dit.Entry
+		name     dit.Name
+		mark     store.Mark
 	}
 	checked int // candidates since the clock was looked at
 	order   *ordering
@@ -183,22 +187,29 @@ func (s *search) quickBase() *dit.Entry {
 	if none, err := s.e.links.none(s.e.o.Store); err != nil || !none {
 		return nil
 	}
-	if s.last.schema != s.schema || !bytes.Equal(s.last.dn, s.m.Base) {
-		norm, err := s.schema.NormalizeDN(s.last.norm[:0], s.m.Base)
+	last := &s.last
+	if last.schema != s.schema || !bytes.Equal(last.dn, s.m.Base) {
+		norm, err := s.schema.NormalizeDN(last.norm[:0], s.m.Base)
 		if err != nil {
-			s.last.schema = nil
+			last.schema = nil
 			return nil
 		}
-		s.last.schema, s.last.dn, s.last.norm = s.schema, append(s.last.dn[:0], s.m.Base...), norm
+		last.schema, last.dn, last.norm, last.entry = s.schema, append(last.dn[:0], s.m.Base...), norm, nil
 	}
-	entry := s.view.LookupCached(s.last.norm)
-	if entry == nil {
-		return nil
+	if last.entry == nil || !s.view.Still(last.entry.ID, last.mark) {
+		mark := s.view.Mark()
+		last.entry = s.view.LookupCached(last.norm)
+		if last.entry == nil {
+			return nil
+		}
+		name, err := s.nameOf(last.entry)
+		if err != nil {
+			last.entry = nil
+			return nil
+		}
+		last.name, last.mark = dit.Name{DN: strings.Clone(name.DN), Norm: strings.Clone(name.Norm)}, mark
 	}
-	name, err := s.nameOf(entry)
-	if err != nil {
-		return nil
-	}
+	entry, name := last.entry, last.name
 	s.target = access.Target{Entry: entry, Name: name, Large: s.r}
 	if s.rights.EntryRights(&s.target)&access.Disclose == 0 {
 		return nil

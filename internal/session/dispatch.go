@@ -42,10 +42,11 @@ func (s *Session) message(t *task, frame []byte) verdict {
 	kind := operationOf(tag)
 	s.stats.operations[kind].Add(1)
 	s.received.Add(1)
-	t.req = op.Request{
-		Conn: s.conn, ID: m.ID, Op: m.Op, Controls: m.Controls, Identity: s.conn.Identity(), Start: s.last,
-		DetachFunc: t.detachFunc,
-	}
+	// Emptied and then filled in: a literal would be made elsewhere and copied.
+	req := &t.req
+	*req = op.Request{}
+	req.Conn, req.ID, req.Op, req.Controls, req.Identity, req.Start = s.conn, m.ID, m.Op, m.Controls, s.conn.Identity(), s.last
+	req.DetachFunc = t.detachFunc
 	t.kind = kind
 	if kind == Bind {
 		return s.bind(t, m.Op.(*ldap.BindRequest), frame, nil)

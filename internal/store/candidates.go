@@ -527,11 +527,14 @@ func (c *Candidates) Close() error {
 	if c.entries != nil {
 		err = c.entries.Close()
 	}
-	p := c.p
-	if cap(p.key) > keepScratch || cap(p.value) > keepScratch || cap(p.builder.data) > keepScratch || cap(p.costs) > keepScratch {
-		p = planner{}
+	if p := &c.p; cap(p.key) > keepScratch || cap(p.value) > keepScratch || cap(p.builder.data) > keepScratch || cap(p.costs) > keepScratch {
+		*p = planner{}
 	}
-	*c = Candidates{p: p}
+	// One by one: the planner in the middle of it is large, and most of it stays.
+	c.Confidence, c.Estimate, c.Examined = 0, 0, 0
+	c.src, c.view, c.req, c.whole, c.sure = nil, nil, PlanRequest{}, false, false
+	c.list, c.ids, c.it, c.scan, c.last = idSet{}, nil, nil, false, 0
+	c.entries, c.started, c.explain = nil, false, scopeStep(0)
 	candidatePool.Put(c)
 	return err
 }

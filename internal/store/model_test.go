@@ -449,3 +449,60 @@ func TestModelNames(t *testing.T) {
 		}
 	}
 }
+
+// TestStill: what a view remembers from a view before it holds only while neither the entry nor its name has changed.
+func TestStill(t *testing.T) {
+	s := memStore(t)
+	addAll(t, s, testSuffix, "ou=a,"+testSuffix, "ou=c,ou=a,"+testSuffix, "ou=d,"+testSuffix)
+	nameOf := func(norm string) (string, dit.ID) {
+		v := s.View()
+		defer v.Close()
+		e, _, err := v.Lookup(norm)
+		if err != nil || e == nil {
+			t.Fatal(norm, e, err)
+		}
+		dn, _, err := v.AppendName(nil, nil, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(dn), e.ID
+	}
+	for range 2 { // the second time the parent's name is in the view's memory
+		if dn, _ := nameOf("ou=c,ou=a," + testSuffix); dn != "ou=c,ou=a,"+testSuffix {
+			t.Fatal(dn)
+		}
+	}
+	v := s.View()
+	_, a := nameOf("ou=a," + testSuffix)
+	_, d := nameOf("ou=d," + testSuffix)
+	mark := v.Mark()
+	if !v.Still(a, mark) || !v.Still(d, mark) || v.Still(a, Mark{}) {
+		t.Error("nothing has changed since the mark, and everything since none")
+	}
+	v.Close()
+	move := func(from, rdn string) {
+		update(t, s, func(tx *Tx) error {
+			e, err := lookupTx(tx, from+","+testSuffix)
+			if err != nil {
+				return err
+			}
+			_, err = moveEntry(tx, e, e.Parent, rdn)
+			return err
+		})
+	}
+	move("ou=d", "ou=e") // a leaf
+	v = s.View()
+	if v.Still(d, mark) || !v.Still(a, mark) {
+		t.Errorf("a leaf was renamed: it is still the same: %v; another one: %v", v.Still(d, mark), v.Still(a, mark))
+	}
+	v.Close()
+	move("ou=a", "ou=b") // a parent
+	v = s.View()
+	if v.Still(a, mark) {
+		t.Error("a parent was renamed and is still the same")
+	}
+	v.Close()
+	if dn, _ := nameOf("ou=c,ou=b," + testSuffix); dn != "ou=c,ou=b,"+testSuffix {
+		t.Errorf("beneath a parent that was renamed: %s", dn)
+	}
+}

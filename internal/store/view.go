@@ -31,6 +31,31 @@ type View struct {
 	// The last answer of Under: siblings come one after another.
 	underParent, underBase dit.ID
 	underIs                bool
+
+	// The parent whose name was asked for last, by this view or by one of before that had its memory.
+	parent parentName
+}
+
+// parentName is the name of a parent, as it was at a mark.
+type parentName struct {
+	id   dit.ID
+	name dit.Name
+	mark Mark
+}
+
+// Mark says which state a view is of, for Still. The zero value is of none.
+type Mark struct {
+	gen       *generation
+	tree, seq uint64
+}
+
+// Mark returns a mark of the state that the view is of.
+func (v *View) Mark() Mark { return Mark{v.gen, v.at.tree, v.at.seq} }
+
+// Still reports whether an entry that was there at the mark, and its name, are still the same in this view. It may say no
+// where they are.
+func (v *View) Still(id dit.ID, m Mark) bool {
+	return m.gen == v.gen && m.tree == v.at.tree && m.seq <= v.at.seq && v.gen.caches.slotOfID(id).Load() <= m.seq
 }
 
 // View returns a view of what is durable now. It costs next to nothing.
@@ -64,7 +89,7 @@ func (v *View) Close() {
 	if cap(ones) > keepScratch/8 {
 		ones = nil
 	}
-	*v = View{key: key[:0], buf: buf[:0], ones: ones[:0]}
+	*v = View{key: key[:0], buf: buf[:0], ones: ones[:0], parent: v.parent}
 	s.views.Put(v)
 }
 
@@ -282,10 +307,15 @@ func (v *View) AppendName(dn, norm []byte, e *dit.Entry) ([]byte, []byte, error)
 	if e.Parent == 0 {
 		return dn, norm, nil
 	}
-	parent, err := v.parentName(e.Parent)
-	if err != nil {
-		return dn, norm, err
+	if v.parent.id != e.Parent || !v.Still(e.Parent, v.parent.mark) {
+		mark := v.Mark()
+		name, err := v.parentName(e.Parent)
+		if err != nil {
+			return dn, norm, err
+		}
+		v.parent = parentName{e.Parent, name, mark}
 	}
+	parent := &v.parent.name
 	return append(append(dn, ','), parent.DN...), append(append(norm, ','), parent.Norm...), nil
 }
 
