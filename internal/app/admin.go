@@ -39,11 +39,11 @@ type Verbs interface {
 	ConfirmToken(ctx context.Context, c OTPConfirmation) error
 	RecoveryCodes(ctx context.Context, account string) (*OTPMade, error)
 	Factors(ctx context.Context, account string) ([]OTPFactor, error)
-	RemoveFactors(ctx context.Context, r OTPRemoval) (*OTPRemoved, error)
+	RemoveFactors(ctx context.Context, r CredentialRemoval) (*CredentialsRemoved, error)
 	// AddAppPassword, AppPasswords and RevokeAppPasswords make, list and delete the application passwords of an account.
 	AddAppPassword(ctx context.Context, a AppPassword) (*AppPasswordMade, error)
 	AppPasswords(ctx context.Context, dn string) ([]AppPassword, error)
-	RevokeAppPasswords(ctx context.Context, r AppPasswordRevocation) (*AppPasswordsRevoked, error)
+	RevokeAppPasswords(ctx context.Context, r CredentialRemoval) (*CredentialsRemoved, error)
 	// ExplainAccess says which access rules decide about something, and why.
 	ExplainAccess(ctx context.Context, q AccessQuestion) (*AccessAnswer, error)
 	// TestAccess verifies what access rules are expected to give.

@@ -3,8 +3,6 @@ package app
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"time"
 
 	"portolan/internal/dit"
@@ -41,69 +39,8 @@ type AppPasswordMade struct {
 	Seq    uint64 `json:"seq,omitempty"`
 }
 
-// AppPasswordRevocation names the application password to delete; with All every one of the account.
-type AppPasswordRevocation struct {
-	Account string `json:"account"`
-	Name    string `json:"name,omitempty"`
-	All     bool   `json:"all,omitempty"`
-}
-
-// AppPasswordsRevoked says which are gone, by their names.
-type AppPasswordsRevoked struct {
-	Names []string `json:"names"`
-	Seq   uint64   `json:"seq,omitempty"`
-}
-
-// accountArgs names an account.
-type accountArgs struct {
-	DN string `json:"dn"`
-}
-
-func (a AppPassword) about() string             { return a.Account }
-func (a accountArgs) about() string             { return a.DN }
-func (r AppPasswordRevocation) about() string   { return r.Account }
-func (m *AppPasswordMade) sequence() uint64     { return m.Seq }
-func (r *AppPasswordsRevoked) sequence() uint64 { return r.Seq }
-
-// perform serves one write of the administrator's, with everything that a client's goes through.
-func (a *Admin) perform(ctx context.Context, verb string, m ldap.Op) (seq uint64, err error) {
-	req := &op.Request{
-		Conn:     &op.Conn{Transport: op.Unix, Loopback: true, Listener: verb},
-		Identity: a.d.Engine.AdminIdentity("internal"),
-		Start:    time.Now(),
-		Op:       m,
-	}
-	if err := a.d.Engine.Serve(ctx, req, nil); err != nil {
-		return 0, err
-	}
-	if req.Reply.Code != ldap.Success {
-		return 0, &ldap.Error{Result: req.Reply.Result}
-	}
-	return req.Trace.Seq, nil
-}
-
-// belowAccount is the name of credentials beneath an account.
-func belowAccount(account, name string) (string, error) {
-	if account == "" {
-		return "", errors.New("the DN of the account is empty")
-	}
-	if name == "" {
-		return "", errors.New("the name is empty: call it after the program or device, such as \"mail on telephone\"")
-	}
-	above, err := ldap.ParseDN(account)
-	if err != nil {
-		return "", fmt.Errorf("%s is not a DN: %w", account, err)
-	}
-	return append(ldap.DN{{{Type: "portolanCredentialName", Value: []byte(name)}}}, above...).String(), nil
-}
-
-func attribute(name string, values ...string) ldap.Attribute {
-	a := ldap.Attribute{Type: []byte(name)}
-	for _, v := range values {
-		a.Values = append(a.Values, []byte(v))
-	}
-	return a
-}
+func (a AppPassword) about() string         { return a.Account }
+func (m *AppPasswordMade) sequence() uint64 { return m.Seq }
 
 // AddAppPassword implements Verbs.
 func (a *Admin) AddAppPassword(ctx context.Context, n AppPassword) (*AppPasswordMade, error) {
@@ -130,44 +67,11 @@ func (a *Admin) AddAppPassword(ctx context.Context, n AppPassword) (*AppPassword
 	if !n.Expires.IsZero() {
 		m.Attributes = append(m.Attributes, attribute("pwdEndTime", string(schema.AppendGeneralizedTime(nil, n.Expires.UTC().Truncate(time.Second)))))
 	}
-	seq, err := a.perform(ctx, "app-password", m)
-	switch ldap.CodeOf(err) {
-	case ldap.EntryAlreadyExists:
-		return nil, fmt.Errorf("%s has credentials named %q already: choose another name, or revoke them first", n.Account, n.Name)
-	case ldap.NoSuchObject:
-		return nil, fmt.Errorf("there is no entry %s", n.Account)
-	}
+	seq, err := a.addCredential(ctx, "app-password", n.Account, n.Name, "revoke", m)
 	if err != nil {
 		return nil, err
 	}
 	return &AppPasswordMade{DN: dn, Secret: secret, Seq: seq}, nil
-}
-
-// beneath calls f for the credentials of a class beneath an account.
-func (a *Admin) beneath(account, class string, f func(r op.Reader, e *dit.Entry, name dit.Name) error) error {
-	view := a.d.Engine.Directory().View()
-	defer view.Close()
-	norm, err := view.Schema().NormalizeDNString(nil, account)
-	if err != nil {
-		return fmt.Errorf("%s is not a DN: %w", account, err)
-	}
-	e, _, err := view.Lookup(string(norm))
-	if err != nil {
-		return err
-	}
-	if e == nil {
-		return fmt.Errorf("there is no entry %s", account)
-	}
-	var failed error
-	err = op.Beneath(view, e, view.Schema().ObjectClass(class), func(child *dit.Entry) bool {
-		name, err := view.Name(child)
-		if err == nil {
-			err = f(view, child, name)
-		}
-		failed = err
-		return failed == nil
-	})
-	return errors.Join(failed, err)
 }
 
 // AppPasswords implements Verbs.
@@ -197,58 +101,10 @@ func (a *Admin) AppPasswords(_ context.Context, account string) ([]AppPassword, 
 	return out, err
 }
 
-// held reads the attributes of an entry that holds one.
-type held struct {
-	known *schema.Known
-	e     *dit.Entry
-}
-
-func heldIn(s *schema.Schema, e *dit.Entry) held { return held{&s.Known, e} }
-
-func (c held) text(t *schema.AttributeType) string {
-	return string(c.e.First(schema.Description{Type: t}))
-}
-
-func (c held) time(t *schema.AttributeType) time.Time {
-	at, err := schema.ParseGeneralizedTime(c.e.First(schema.Description{Type: t}))
-	if err != nil {
-		return time.Time{}
-	}
-	return at
-}
-
 // RevokeAppPasswords implements Verbs.
-func (a *Admin) RevokeAppPasswords(ctx context.Context, r AppPasswordRevocation) (*AppPasswordsRevoked, error) {
-	if r.All == (r.Name != "") {
-		return nil, errors.New("say which app password to revoke: its name, or all")
-	}
-	dn := ""
-	if !r.All {
-		var err error
-		if dn, err = belowAccount(r.Account, r.Name); err != nil {
-			return nil, err
-		}
-	}
-	all, err := a.AppPasswords(ctx, r.Account)
-	if err != nil {
-		return nil, err
-	}
-	done := &AppPasswordsRevoked{Names: []string{}}
-	for _, x := range all {
-		if dn != "" {
-			if same, err := sameName(a.d.Schema(), x.DN, dn); err != nil || !same {
-				continue
-			}
-		}
-		if done.Seq, err = a.perform(ctx, "app-password", &ldap.DelRequest{Entry: []byte(x.DN)}); err != nil {
-			return done, err
-		}
-		done.Names = append(done.Names, x.Name)
-	}
-	if dn != "" && len(done.Names) == 0 {
-		return nil, fmt.Errorf("%s has no app password named %q: \"portolan app-password list\" shows those it has", r.Account, r.Name)
-	}
-	return done, nil
+func (a *Admin) RevokeAppPasswords(ctx context.Context, r CredentialRemoval) (*CredentialsRemoved, error) {
+	return removeCredentials(ctx, a, r, credentialWords{"app-password", "app password", "revoke"}, a.AppPasswords,
+		func(x *AppPassword) (dn, name string) { return x.DN, x.Name })
 }
 
 // AddAppPassword implements Verbs.
@@ -270,7 +126,7 @@ func (f *offline) AppPasswords(ctx context.Context, account string) ([]AppPasswo
 }
 
 // RevokeAppPasswords implements Verbs.
-func (f *offline) RevokeAppPasswords(ctx context.Context, r AppPasswordRevocation) (*AppPasswordsRevoked, error) {
+func (f *offline) RevokeAppPasswords(ctx context.Context, r CredentialRemoval) (*CredentialsRemoved, error) {
 	a, err := f.open(true)
 	if err != nil {
 		return nil, err
@@ -289,6 +145,6 @@ func (r *remote) AppPasswords(ctx context.Context, account string) ([]AppPasswor
 }
 
 // RevokeAppPasswords implements Verbs.
-func (r *remote) RevokeAppPasswords(ctx context.Context, rev AppPasswordRevocation) (*AppPasswordsRevoked, error) {
-	return ask[*AppPasswordsRevoked](ctx, r, numberRevokeAppPasswords, rev, output{})
+func (r *remote) RevokeAppPasswords(ctx context.Context, rev CredentialRemoval) (*CredentialsRemoved, error) {
+	return ask[*CredentialsRemoved](ctx, r, numberRevokeAppPasswords, rev, output{})
 }

@@ -38,19 +38,6 @@ type OTPConfirmation struct {
 	Code    string `json:"code"`
 }
 
-// OTPRemoval names the token, or recovery codes, to delete; with All every one of the account.
-type OTPRemoval struct {
-	Account string `json:"account"`
-	Name    string `json:"name,omitempty"`
-	All     bool   `json:"all,omitempty"`
-}
-
-// OTPRemoved says which are gone, by their names.
-type OTPRemoved struct {
-	Names []string `json:"names"`
-	Seq   uint64   `json:"seq,omitempty"`
-}
-
 // OTPFactor is a token or recovery codes that an account has.
 type OTPFactor struct {
 	DN   string `json:"dn"`
@@ -66,9 +53,7 @@ type OTPFactor struct {
 
 func (t OTPToken) about() string        { return t.Account }
 func (c OTPConfirmation) about() string { return c.Account }
-func (r OTPRemoval) about() string      { return r.Account }
 func (m *OTPMade) sequence() uint64     { return m.Seq }
-func (r *OTPRemoved) sequence() uint64  { return r.Seq }
 
 // issue asks for what the server makes for an entry, as password modify does.
 func (a *Admin) issue(ctx context.Context, dn string, chosen []byte) (shown string, seq uint64, err error) {
@@ -112,14 +97,7 @@ func number(n int) string {
 
 // addFactor adds an entry and has its secret made. Without the secret the entry goes again.
 func (a *Admin) addFactor(ctx context.Context, account, name, dn string, m *ldap.AddRequest) (*OTPMade, error) {
-	_, err := a.perform(ctx, "otp", m)
-	switch ldap.CodeOf(err) {
-	case ldap.EntryAlreadyExists:
-		return nil, fmt.Errorf("%s has credentials named %q already: choose another name, or remove them first", account, name)
-	case ldap.NoSuchObject:
-		return nil, fmt.Errorf("there is no entry %s", account)
-	}
-	if err != nil {
+	if _, err := a.addCredential(ctx, "otp", account, name, "remove", m); err != nil {
 		return nil, err
 	}
 	shown, seq, err := a.issue(ctx, dn, nil)
@@ -202,35 +180,6 @@ func (a *Admin) Factors(_ context.Context, account string) ([]OTPFactor, error) 
 }
 
 // RemoveFactors implements Verbs.
-func (a *Admin) RemoveFactors(ctx context.Context, r OTPRemoval) (*OTPRemoved, error) {
-	if r.All == (r.Name != "") {
-		return nil, errors.New("say which token to remove: its name, or all")
-	}
-	dn := ""
-	if !r.All {
-		var err error
-		if dn, err = belowAccount(r.Account, r.Name); err != nil {
-			return nil, err
-		}
-	}
-	all, err := a.Factors(ctx, r.Account)
-	if err != nil {
-		return nil, err
-	}
-	done := &OTPRemoved{Names: []string{}}
-	for _, f := range all {
-		if dn != "" {
-			if same, err := sameName(a.d.Schema(), f.DN, dn); err != nil || !same {
-				continue
-			}
-		}
-		if done.Seq, err = a.perform(ctx, "otp", &ldap.DelRequest{Entry: []byte(f.DN)}); err != nil {
-			return done, err
-		}
-		done.Names = append(done.Names, f.Name)
-	}
-	if dn != "" && len(done.Names) == 0 {
-		return nil, fmt.Errorf("%s has no token named %q: \"portolan otp list\" shows those it has", r.Account, r.Name)
-	}
-	return done, nil
+func (a *Admin) RemoveFactors(ctx context.Context, r CredentialRemoval) (*CredentialsRemoved, error) {
+	return removeCredentials(ctx, a, r, credentialWords{"otp", "token", "remove"}, a.Factors, func(f *OTPFactor) (dn, name string) { return f.DN, f.Name })
 }

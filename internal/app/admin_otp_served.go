@@ -37,7 +37,7 @@ func (a *Admin) otpVerbs() []op.Extended {
 		served(numberFactors, "otp list", func(ctx context.Context, args accountArgs, _ *output) ([]OTPFactor, error) {
 			return a.Factors(ctx, args.DN)
 		}),
-		served(numberRemoveFactors, "otp remove", func(ctx context.Context, args OTPRemoval, _ *output) (*OTPRemoved, error) {
+		served(numberRemoveFactors, "otp remove", func(ctx context.Context, args CredentialRemoval, _ *output) (*CredentialsRemoved, error) {
 			return a.RemoveFactors(ctx, args)
 		}),
 	}
@@ -80,7 +80,7 @@ func (f *offline) Factors(ctx context.Context, account string) ([]OTPFactor, err
 }
 
 // RemoveFactors implements Verbs.
-func (f *offline) RemoveFactors(ctx context.Context, r OTPRemoval) (*OTPRemoved, error) {
+func (f *offline) RemoveFactors(ctx context.Context, r CredentialRemoval) (*CredentialsRemoved, error) {
 	a, err := f.open(true)
 	if err != nil {
 		return nil, err
@@ -110,6 +110,6 @@ func (r *remote) Factors(ctx context.Context, account string) ([]OTPFactor, erro
 }
 
 // RemoveFactors implements Verbs.
-func (r *remote) RemoveFactors(ctx context.Context, removal OTPRemoval) (*OTPRemoved, error) {
-	return ask[*OTPRemoved](ctx, r, numberRemoveFactors, removal, output{})
+func (r *remote) RemoveFactors(ctx context.Context, removal CredentialRemoval) (*CredentialsRemoved, error) {
+	return ask[*CredentialsRemoved](ctx, r, numberRemoveFactors, removal, output{})
 }

@@ -201,7 +201,7 @@ func (a *Admin) controlVerbs() []op.Extended {
 		served(numberAppPasswords, "app-password list", func(ctx context.Context, args accountArgs, _ *output) ([]AppPassword, error) {
 			return a.AppPasswords(ctx, args.DN)
 		}),
-		served(numberRevokeAppPasswords, "app-password revoke", func(ctx context.Context, args AppPasswordRevocation, _ *output) (*AppPasswordsRevoked, error) {
+		served(numberRevokeAppPasswords, "app-password revoke", func(ctx context.Context, args CredentialRemoval, _ *output) (*CredentialsRemoved, error) {
 			return a.RevokeAppPasswords(ctx, args)
 		}),
 		served(numberExplain, "acl explain", func(ctx context.Context, args AccessQuestion, _ *output) (*AccessAnswer, error) {

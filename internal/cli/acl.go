@@ -32,11 +32,7 @@ func newACLExplain(p *program) *cobra.Command {
 			"otherwise.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := p.loadConfig()
-			if err != nil {
-				return err
-			}
-			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error {
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error {
 				a, err := v.ExplainAccess(cmd.Context(), q)
 				if err != nil {
 					return err

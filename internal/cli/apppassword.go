@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,20 +35,17 @@ func newAppPasswordAdd(p *program) *cobra.Command {
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n.Account, n.Name = args[0], args[1]
-			cfg, err := p.loadConfig()
-			if err != nil {
-				return err
-			}
+			var err error
 			if n.Expires, err = expiry(expires, time.Now()); err != nil {
 				return failure(exitMisused, err)
 			}
-			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error {
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error {
 				made, err := v.AddAppPassword(cmd.Context(), n)
 				if err != nil {
 					return err
 				}
-				if _, err := fmt.Fprintln(p.stdout, made.Secret); err != nil {
-					return fmt.Errorf("the app password was made, but could not be printed: revoke it and make another: %w", err)
+				if err := p.printOnce("app password", "revoke", made.Secret); err != nil {
+					return err
 				}
 				_, err = fmt.Fprintf(p.stderr, "The app password %q of %s is made. It is not shown again.\n", n.Name, n.Account)
 				return err
@@ -83,36 +78,12 @@ func expiry(text string, now time.Time) (time.Time, error) {
 }
 
 func newAppPasswordList(p *program) *cobra.Command {
-	var asJSON bool
-	c := &cobra.Command{
-		Use:   "list DN",
-		Short: "List the application passwords of an account",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := p.loadConfig()
-			if err != nil {
-				return err
-			}
-			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error {
-				list, err := v.AppPasswords(cmd.Context(), args[0])
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					return p.printJSON(list)
-				}
-				w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(w, "NAME\tCREATED\tLAST USE\tEXPIRES\tFROM\tSTATE") // the error comes with Flush
-				for _, x := range list {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Name, day(x.Created, "-"), day(x.LastUse, "never"), day(x.Expires, "never"),
-						orElse(strings.Join(x.From, " "), "everywhere"), appPasswordState(&x, time.Now()))
-				}
-				return w.Flush()
-			})
-		},
-	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
+	return newListing(p, "List the application passwords of an account", app.Verbs.AppPasswords,
+		[]string{"NAME", "CREATED", "LAST USE", "EXPIRES", "FROM", "STATE"},
+		func(x *app.AppPassword) []string {
+			return []string{x.Name, day(x.Created, "-"), day(x.LastUse, "never"), day(x.Expires, "never"),
+				orElse(strings.Join(x.From, " "), "everywhere"), appPasswordState(x, time.Now())}
+		})
 }
 
 func appPasswordState(x *app.AppPassword, now time.Time) string {
@@ -133,50 +104,12 @@ func appPasswordState(x *app.AppPassword, now time.Time) string {
 	return strings.Join(words, ", ")
 }
 
-func day(at time.Time, none string) string {
-	if at.IsZero() {
-		return none
-	}
-	return at.Local().Format(time.DateOnly + " 15:04")
-}
-
-func orElse(text, none string) string {
-	if text == "" {
-		return none
-	}
-	return text
-}
-
 func newAppPasswordRevoke(p *program) *cobra.Command {
-	var r app.AppPasswordRevocation
-	c := &cobra.Command{
-		Use:   "revoke DN NAME",
-		Short: "Revoke an application password",
-		Long: "Revoke deletes an application password of the account DN, or with --all every one. Connections that are open stay " +
+	return newRemoval(p, "revoke", "Revoke an application password",
+		"Revoke deletes an application password of the account DN, or with --all every one. Connections that are open stay "+
 			"open until they bind again.",
-		Args: cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			r.Account = args[0]
-			if len(args) > 1 {
-				r.Name = args[1]
-			}
-			if r.All == (r.Name != "") {
-				return failure(exitMisused, errors.New("name the app password to revoke, or give --all"))
-			}
-			cfg, err := p.loadConfig()
-			if err != nil {
-				return err
-			}
-			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error {
-				done, err := v.RevokeAppPasswords(cmd.Context(), r)
-				if err != nil {
-					return err
-				}
-				_, err = fmt.Fprintf(p.stdout, "%s of %s revoked.\n", plural(len(done.Names), "app password", "app passwords"), r.Account)
-				return err
-			})
-		},
-	}
-	c.Flags().BoolVar(&r.All, "all", false, "revoke every one of the account")
-	return c
+		"name the app password to revoke", "revoke every one of the account", app.Verbs.RevokeAppPasswords,
+		func(account string, names []string) string {
+			return fmt.Sprintf("%s of %s revoked.", plural(len(names), "app password", "app passwords"), account)
+		})
 }

@@ -171,11 +171,7 @@ func newAuditAnchor(p *program) *cobra.Command {
 		Example: "  portolan audit anchor >> /mnt/elsewhere/anchors",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := p.loadConfig()
-			if err != nil {
-				return err
-			}
-			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error {
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error {
 				s, err := v.AuditState(cmd.Context())
 				if err != nil {
 					return err

@@ -19,11 +19,7 @@ func newCheck(p *program) *cobra.Command {
 			"values. A running server goes on working. Each defect is one line; the exit code is 1 if there is any.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := p.loadConfig()
-			if err != nil {
-				return err
-			}
-			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error { return p.check(cmd, v, asJSON) })
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error { return p.check(cmd, v, asJSON) })
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print each defect, and at the end the summary, as a line of JSON")

@@ -19,11 +19,7 @@ func newExport(p *program) *cobra.Command {
 			"computed ones such as memberOf are never written. After an error the output is not whole.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := p.loadConfig()
-			if err != nil {
-				return err
-			}
-			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error {
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error {
 				tell, end := app.Progress(nil), func() {}
 				if !isTerminal(p.stdout) {
 					tell, end = p.watched("exporting")

@@ -30,11 +30,7 @@ func newGuardList(p *program) *cobra.Command {
 			"shown without the password, which the server does not know. A stopped server's store has accounts, addresses and networks.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := p.loadConfig()
-			if err != nil {
-				return err
-			}
-			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error {
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error {
 				g, err := v.Guarded(cmd.Context())
 				if err != nil {
 					return err
@@ -93,11 +89,7 @@ func newGuardClear(p *program) *cobra.Command {
 			"counted anew. It does not unlock an account that the password policy has locked.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := p.loadConfig()
-			if err != nil {
-				return err
-			}
-			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error {
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error {
 				r, err := v.ClearGuard(cmd.Context(), clear)
 				if err != nil {
 					return err

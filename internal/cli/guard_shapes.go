@@ -89,11 +89,7 @@ func newGuardEnforce(p *program) *cobra.Command {
 
 // filterShapes asks and prints the answer.
 func (p *program) filterShapes(ctx context.Context, q app.ShapesQuery, asJSON bool) error {
-	cfg, err := p.loadConfig()
-	if err != nil {
-		return err
-	}
-	return p.administer(ctx, cfg, func(v app.Verbs) error {
+	return p.withVerbs(ctx, func(v app.Verbs) error {
 		a, err := v.FilterShapes(ctx, q)
 		switch {
 		case err != nil:

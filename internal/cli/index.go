@@ -33,11 +33,7 @@ func newIndexList(p *program) *cobra.Command {
 			"--quick leaves it out.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := p.loadConfig()
-			if err != nil {
-				return err
-			}
-			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error {
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error {
 				list, err := v.Indexes(cmd.Context(), !quick)
 				if err != nil {
 					return err
@@ -77,11 +73,7 @@ func newIndexBuild(p *program) *cobra.Command {
 			"for group membership and logins, are made anew only while it is stopped.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := p.loadConfig()
-			if err != nil {
-				return err
-			}
-			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error {
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error {
 				tell, end := p.watched("building the index")
 				x, err := v.BuildIndex(cmd.Context(), app.IndexName{Attribute: args[0], Kind: kind}, tell)
 				end()
@@ -107,11 +99,7 @@ func newIndexDrop(p *program) *cobra.Command {
 			"this makes its space free now.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := p.loadConfig()
-			if err != nil {
-				return err
-			}
-			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error {
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error {
 				if err := v.DropIndex(cmd.Context(), app.IndexName{Attribute: args[0], Kind: kind}); err != nil {
 					return err
 				}

@@ -37,6 +37,11 @@ func TestMain(m *testing.M) {
 //	freeports NAME...     set variables to ports that nobody listens on
 //	patch FILE OLD NEW    replace text in a file, which must be there
 //	newformat DIR         mark a store as written by a later version
+//	bind N DN WORD...     bind at $PORT and demand this result code; a word that names a file stands for its first line, and
+//	                      the words together are the password
+//	totp FILE TO [STEPS]  write the code of a token, of whose otpauth URI FILE is, now or some steps later
+//	part FILE PATTERN TO  write what the parenthesis of a pattern matches
+//	absent FILE NAME...   demand that a file has none of the first lines of others in it
 //	pasted FILE           run every indented line of a file with sh and demand success
 func TestScripts(t *testing.T) {
 	servers := &servers{running: make(map[*testscript.TestScript]*server)}
@@ -71,6 +76,10 @@ func TestScripts(t *testing.T) {
 			"patch":     patch,
 			"pasted":    pasted,
 			"newformat": newFormat,
+			"bind":      bindAt,
+			"totp":      totp,
+			"part":      part,
+			"absent":    absent,
 		},
 	})
 }

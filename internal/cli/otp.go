@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -28,15 +27,6 @@ func newOTP(p *program) *cobra.Command {
 	return c
 }
 
-// withVerbs loads the configuration and runs f with the administrative verbs.
-func (p *program) withVerbs(cmd *cobra.Command, f func(v app.Verbs) error) error {
-	cfg, err := p.loadConfig()
-	if err != nil {
-		return err
-	}
-	return p.administer(cmd.Context(), cfg, f)
-}
-
 func newOTPAdd(p *program) *cobra.Command {
 	var t app.OTPToken
 	var picture bool
@@ -49,13 +39,13 @@ func newOTPAdd(p *program) *cobra.Command {
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t.Account, t.Name = args[0], args[1]
-			return p.withVerbs(cmd, func(v app.Verbs) error {
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error {
 				made, err := v.AddToken(cmd.Context(), t)
 				if err != nil {
 					return err
 				}
-				if _, err := fmt.Fprintln(p.stdout, made.URI); err != nil {
-					return fmt.Errorf("the token was made, but could not be printed: remove it and make another: %w", err)
+				if err := p.printOnce("token", "remove", made.URI); err != nil {
+					return err
 				}
 				if picture {
 					if err := printQR(p.stderr, made.URI); err != nil {
@@ -110,7 +100,7 @@ func newOTPConfirm(p *program) *cobra.Command {
 		Long:  "Confirm asks for a code of the token on a terminal, and reads it from the first line of standard input elsewhere.",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.withVerbs(cmd, func(v app.Verbs) error {
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error {
 				if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 					fmt.Fprint(p.stderr, "Code: ") // a terminal; if it is gone reading fails too
 				}
@@ -136,13 +126,13 @@ func newOTPRecovery(p *program) *cobra.Command {
 			"in the place of a code. Codes of before are void.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.withVerbs(cmd, func(v app.Verbs) error {
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error {
 				made, err := v.RecoveryCodes(cmd.Context(), args[0])
 				if err != nil {
 					return err
 				}
-				if _, err := fmt.Fprintln(p.stdout, strings.Join(made.Codes, "\n")); err != nil {
-					return fmt.Errorf("the codes were made, but could not be printed: make others: %w", err)
+				if err := p.printOnce("recovery codes", "remove", made.Codes...); err != nil {
+					return err
 				}
 				_, err = fmt.Fprintf(p.stderr, "These are not shown again; those of before are void.\n")
 				return err
@@ -152,66 +142,29 @@ func newOTPRecovery(p *program) *cobra.Command {
 }
 
 func newOTPList(p *program) *cobra.Command {
-	var asJSON bool
-	c := &cobra.Command{
-		Use:   "list DN",
-		Short: "List the tokens and recovery codes of an account",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.withVerbs(cmd, func(v app.Verbs) error {
-				list, err := v.Factors(cmd.Context(), args[0])
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					return p.printJSON(list)
-				}
-				w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(w, "NAME\tKIND\tCREATED\tLAST USE\tSTATE") // the error comes with Flush
-				for _, f := range list {
-					state := "waits for its first code"
-					switch {
-					case f.Kind != "token":
-						state = fmt.Sprintf("%d left", f.Left)
-					case f.Confirmed:
-						state = "in force"
-					}
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", f.Name, f.Kind, day(f.Created, "-"), day(f.LastUse, "never"), state)
-				}
-				return w.Flush()
-			})
-		},
+	return newListing(p, "List the tokens and recovery codes of an account", app.Verbs.Factors,
+		[]string{"NAME", "KIND", "CREATED", "LAST USE", "STATE"},
+		func(f *app.OTPFactor) []string {
+			return []string{f.Name, f.Kind, day(f.Created, "-"), day(f.LastUse, "never"), factorState(f)}
+		})
+}
+
+func factorState(f *app.OTPFactor) string {
+	switch {
+	case f.Kind != "token":
+		return fmt.Sprintf("%d left", f.Left)
+	case f.Confirmed:
+		return "in force"
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
+	return "waits for its first code"
 }
 
 func newOTPRemove(p *program) *cobra.Command {
-	var r app.OTPRemoval
-	c := &cobra.Command{
-		Use:   "remove DN NAME",
-		Short: "Remove a token",
-		Long: "Remove deletes a token of the account DN, or with --all every one and the recovery codes: the account logs in with its " +
+	return newRemoval(p, "remove", "Remove a token",
+		"Remove deletes a token of the account DN, or with --all every one and the recovery codes: the account logs in with its "+
 			"password alone then, unless the configuration requires a second factor of it.",
-		Args: cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			r.Account = args[0]
-			if len(args) > 1 {
-				r.Name = args[1]
-			}
-			if r.All == (r.Name != "") {
-				return failure(exitMisused, errors.New("name the token to remove, or give --all"))
-			}
-			return p.withVerbs(cmd, func(v app.Verbs) error {
-				done, err := v.RemoveFactors(cmd.Context(), r)
-				if err != nil {
-					return err
-				}
-				_, err = fmt.Fprintf(p.stdout, "Removed from %s: %s.\n", r.Account, orElse(strings.Join(done.Names, ", "), "nothing, there was none"))
-				return err
-			})
-		},
-	}
-	c.Flags().BoolVar(&r.All, "all", false, "remove every token, and the recovery codes")
-	return c
+		"name the token to remove", "remove every token, and the recovery codes", app.Verbs.RemoveFactors,
+		func(account string, names []string) string {
+			return fmt.Sprintf("Removed from %s: %s.", account, orElse(strings.Join(names, ", "), "nothing, there was none"))
+		})
 }

@@ -25,6 +25,15 @@ func (p *program) administer(ctx context.Context, c *config.Config, f func(v app
 	return f(v)
 }
 
+// withVerbs loads the configuration and runs f with the administrative verbs.
+func (p *program) withVerbs(ctx context.Context, f func(v app.Verbs) error) error {
+	cfg, err := p.loadConfig()
+	if err != nil {
+		return err
+	}
+	return p.administer(ctx, cfg, f)
+}
+
 // watched returns a bar that appears when the first progress is told, and what removes it.
 func (p *program) watched(label string) (tell app.Progress, end func()) {
 	var bar progress

@@ -21,11 +21,7 @@ func newStatus(p *program) *cobra.Command {
 			"What somebody should look at stands at the end. Warnings do not change the exit code.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := p.loadConfig()
-			if err != nil {
-				return err
-			}
-			return p.administer(cmd.Context(), cfg, func(v app.Verbs) error {
+			return p.withVerbs(cmd.Context(), func(v app.Verbs) error {
 				s, err := v.Status(cmd.Context())
 				if err != nil {
 					return err

@@ -284,6 +284,9 @@ func sameStructure(s *schema.Schema, before, after *dit.Entry) error {
 
 // finish takes a draft through the Prepare hooks and stores it.
 func (tx *writeTx) finish(d *dit.Draft) error {
+	if err := op.CheckAllowedFrom(tx.Schema(), d); err != nil {
+		return err
+	}
 	for i := range tx.e.o.Overlays {
 		if hook := tx.e.o.Overlays[i].Prepare; hook != nil {
 			if err := hook(tx, tx.req, d.Base, d); err != nil {

@@ -73,10 +73,35 @@ func Unusable(s *schema.Schema, e *dit.Entry, c *Conn) Reason {
 		if !ok {
 			return "the account may not be used from this address"
 		}
-		if network, err := netip.ParsePrefix(string(value)); err == nil && network.Contains(c.Remote.Addr().Unmap()) {
+		if network, ok := allowedFrom(value); ok && network.Contains(c.Remote.Addr().Unmap()) {
 			return ""
 		}
 	}
+}
+
+// allowedFrom reads a value of portolanAllowedFrom: a network, or one address.
+func allowedFrom(value []byte) (network netip.Prefix, ok bool) {
+	if address, err := netip.ParseAddr(string(value)); err == nil {
+		address = address.Unmap().WithZone("")
+		return netip.PrefixFrom(address, address.BitLen()), true
+	}
+	network, err := netip.ParsePrefix(string(value))
+	return network, err == nil
+}
+
+// CheckAllowedFrom refuses values of portolanAllowedFrom that no address would ever be in: an account with nothing else would be
+// shut without a word.
+func CheckAllowedFrom(s *schema.Schema, d *dit.Draft) error {
+	a := d.Attr(schema.Description{Type: s.Known.PortolanAllowedFrom})
+	if a == nil || !d.Touched(a.Desc) {
+		return nil
+	}
+	for _, v := range a.Values {
+		if _, ok := allowedFrom(v); !ok {
+			return ldap.Errorf(ldap.InvalidAttributeSyntax, "portolanAllowedFrom: a value is no network: write such as 192.0.2.0/24 or 2001:db8::/32, or an address")
+		}
+	}
+	return nil
 }
 
 // Outside reports whether a time is before pwdStartTime or not before pwdEndTime of an entry. Values that are no times keep

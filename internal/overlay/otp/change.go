@@ -70,14 +70,14 @@ func (x *otp) prepareToken(tx op.Tx, d *dit.Draft) error {
 		return d.First(t)
 	}
 	if v := get("portolanOtpAlgorithm"); v != nil && algorithmOf(string(v)) == nil {
-		return ldap.Errorf(ldap.ConstraintViolation, "portolanOtpAlgorithm: is SHA1, SHA256 or SHA512")
+		return ldap.Errorf(ldap.ConstraintViolation, "portolanOtpAlgorithm: write SHA1, SHA256 or SHA512")
 	}
 	if v := get("portolanOtpDigits"); v != nil && string(v) != "6" && string(v) != "8" {
-		return ldap.Errorf(ldap.ConstraintViolation, "portolanOtpDigits: is 6 or 8")
+		return ldap.Errorf(ldap.ConstraintViolation, "portolanOtpDigits: write 6 or 8")
 	}
 	if v := get("portolanOtpPeriod"); v != nil {
 		if n, err := strconv.Atoi(string(v)); err != nil || n < 10 || n > 300 {
-			return ldap.Errorf(ldap.ConstraintViolation, "portolanOtpPeriod: is 10 to 300 seconds")
+			return ldap.Errorf(ldap.ConstraintViolation, "portolanOtpPeriod: write 10 to 300 seconds")
 		}
 	}
 	secret := schema.Description{Type: s.AttributeTypeString("portolanCredentialSecret")}
