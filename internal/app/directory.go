@@ -39,6 +39,7 @@ type Directory struct {
 	Log      *slog.Logger
 	schema   *schema.Schema // of files; see Schema
 	hashing  *credential.Pool
+	verified *credential.Cache
 	guard    *guard.Guard
 	shapes   *shapes.Firewall
 	overlays []op.Overlay
@@ -83,8 +84,14 @@ type OpenOptions struct {
 	Alarm func(f func()) (set func(at time.Time), stop func())
 }
 
-// verifiedPasswords is how many passwords that were right are remembered, as MACs under a key of the process: a few MiB.
-const verifiedPasswords = 32_768
+// How many passwords that were right are remembered, as MACs of 40 octets under a key of the process: those of everybody in
+// a directory of up to two hundred thousand, and a small directory shall not pay for a large one.
+const (
+	verifiedAtLeast = 16_384
+	verifiedAtMost  = 262_144
+)
+
+func verifiedPasswords(entries int) int { return min(max(entries, verifiedAtLeast), verifiedAtMost) }
 
 // storeDir is where the store lives beneath data_dir.
 const storeDir = "store"
@@ -217,7 +224,8 @@ func engineLogger(log *slog.Logger) func(level, msg string) {
 
 func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	d.hashing = credential.NewPool(credential.PoolConfig{Workers: d.Config.Password.Workers})
-	verified, err := credential.NewCache(credential.CacheConfig{Size: verifiedPasswords, TTL: credential.DefaultCacheTTL, Now: o.Now, Rand: rand.Reader})
+	var err error
+	d.verified, err = credential.NewCache(credential.CacheConfig{Size: verifiedPasswords(d.Store.Entries()), TTL: credential.DefaultCacheTTL, Now: o.Now, Rand: rand.Reader})
 	if err != nil {
 		return err
 	}
@@ -230,7 +238,7 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	lists := engine.Options{
 		Guard: d.guard, Alarm: d.guard, Filters: d.shapes,
 		Store: d.Store, Overlays: d.overlays, Suffixes: d.Config.Directory.AllSuffixes(),
-		Hashing: d.hashing, Verified: verified, Now: o.Now, Wait: o.Wait, Rand: rand.Reader, Log: o.Log,
+		Hashing: d.hashing, Verified: d.verified, Now: o.Now, Wait: o.Wait, Rand: rand.Reader, Log: o.Log,
 		MayWrite: o.MayWrite, ReplaceSchema: d.replaceSchema, Copy: len(d.Config.Replica) > 0,
 	}
 	d.Engine = engine.New(lists, settings)
@@ -406,6 +414,9 @@ func (d *Directory) SetAdminPassword(password []byte) error {
 
 // HashingStats counts what the hashing pool does.
 func (d *Directory) HashingStats() credential.PoolStats { return d.hashing.Stats() }
+
+// VerifiedStats returns the counters of the cache of passwords that were right; it walks the whole of it.
+func (d *Directory) VerifiedStats() credential.CacheStats { return d.verified.Stats() }
 
 // sleep returns after a time, or when ctx ends with its error.
 func sleep(ctx context.Context, d time.Duration) error {

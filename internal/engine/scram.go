@@ -143,11 +143,11 @@ func (e *Engine) rehash(req *op.Request, s *schema.Schema, set *Settings, entry 
 		return
 	}
 	stored, had, password = bytes.Clone(stored), bytes.Clone(had), bytes.Clone(password)
-	id := entry.ID
 	job := credential.Job{Class: credential.Background, Source: sourceOf(req.Conn)}
 	// A full pool is no error here.
 	_ = e.o.Hashing.Submit(job, func(busy error) {
 		if busy != nil {
+			clear(password)
 			return
 		}
 		next := scramKey{hash: stored}
@@ -160,19 +160,25 @@ func (e *Engine) rehash(req *op.Request, s *schema.Schema, set *Settings, entry 
 			next.key = e.renewScram(set, had, password)
 		}
 		if weak || next.key != nil {
-			go e.renew(set, id, stored, had, next)
+			go e.renew(set, entry, stored, had, password, next)
 		}
 	})
 }
 
 // renew stores a better hash or key of the same password. modifyTimestamp stays: nothing that a person would call a change
 // has happened.
-func (e *Engine) renew(set *Settings, id dit.ID, old, had []byte, next scramKey) {
+//
+// The new hash is remembered as that of the password, as if it had been checked: it would take the next bind as long as the
+// first one otherwise.
+func (e *Engine) renew(set *Settings, of *dit.Entry, old, had, password []byte, next scramKey) {
 	_, err := e.o.Store.Update(context.Background(), store.Meta{Author: "rehash"}, func(tx *store.Tx) error {
 		s := tx.Schema()
-		entry, err := tx.Get(id)
-		if err != nil || entry == nil {
+		entry, err := tx.Get(of.ID)
+		if err != nil {
 			return err
+		}
+		if entry == nil {
+			return errMoved
 		}
 		keys := schema.Description{Type: s.Known.PortolanScramKeys}
 		d := entry.Edit(tx)
@@ -186,9 +192,13 @@ func (e *Engine) renew(set *Settings, id dit.ID, old, had []byte, next scramKey)
 		}
 		return e.put(tx, set, d, nil, false)
 	})
-	if err != nil && err != errMoved {
+	switch {
+	case err == nil:
+		e.o.Verified.Add(of.UUID, next.hash, set.PolicyVersion, password)
+	case err != errMoved:
 		e.o.Log.Warn("a password hash could not be renewed", "error", err)
 	}
+	clear(password)
 }
 
 // replacePassword puts a stored value of a password in the place of another; false where that is not there.

@@ -355,3 +355,6 @@ func sumCounts(operands [][]byte) int64 {
 	}
 	return n
 }
+
+// Entries returns how many entries there are.
+func (s *Store) Entries() int { return int(s.durable.Load().entries) }
