@@ -13,6 +13,7 @@ import (
 
 	"portolan/internal/audit"
 	"portolan/internal/config"
+	"portolan/internal/guard"
 	"portolan/internal/replica"
 	"portolan/internal/session"
 	"portolan/internal/store"
@@ -27,6 +28,7 @@ type Live struct {
 	Refused     uint64 // by network or limit
 	Operations  map[string]uint64
 	Busy        uint64
+	Rates       guard.RateStats
 	Panics      uint64
 	Certificate *x509.Certificate
 }
@@ -48,7 +50,7 @@ func (s *Server) state() Live {
 		l.Open, l.Accepted, l.Refused = c.Open, c.Accepted, c.RefusedNetwork+c.RefusedTotal+c.RefusedAddress
 	}
 	stats := s.stats.Read()
-	l.Busy, l.Panics = stats.Busy, stats.Panics
+	l.Busy, l.Panics, l.Rates = stats.Busy, stats.Panics, s.rates.Stats(time.Now())
 	for o := range session.Operations {
 		l.Operations[o.String()] = stats.Completed[o]
 	}
@@ -84,12 +86,35 @@ type Status struct {
 	Store      map[string]int64 `json:"store"` // figures of the store and its engine
 	LastBackup *LastBackup      `json:"last_backup,omitempty"`
 	Audit      *audit.Stats     `json:"audit,omitempty"` // of a running server's audit log
+	Guard      GuardStatus      `json:"guard"`
 	// Replicas are the suffixes that are copies, of a running server.
 	Replicas []replica.Status `json:"replicas,omitempty"`
 	// Overlays is what overlays say of what they do by and by.
 	Overlays []string `json:"overlays,omitempty"`
 	// Warnings are what somebody should look at, one sentence each.
 	Warnings []string `json:"warnings"`
+}
+
+// GuardStatus is whom the guard holds back. What is counted since the start is 0 where the server does not run.
+type GuardStatus struct {
+	Enabled bool `json:"enabled"`
+	// These have to wait before their next password is checked.
+	Accounts  int `json:"accounts"`
+	Sources   int `json:"sources"` // addresses, and accounts from an address
+	Networks  int `json:"networks"`
+	Passwords int `json:"passwords"` // that were tried on many accounts
+	// Waiting are logins that wait now; Refused those that were answered busy, since the start.
+	Waiting int    `json:"waiting"`
+	Refused uint64 `json:"refused"`
+	// Strained says that so much is guessed that less is free.
+	Strained bool `json:"strained"`
+	// Exposed are passwords that were sent in clear text since the start, ExposedRight those that were right.
+	Exposed      uint64 `json:"exposed"`
+	ExposedRight uint64 `json:"exposed_right"`
+	// OverRate are identities and addresses that have asked for more than a rate and are answered busy now; RateRefused are
+	// requests that were, since the start.
+	OverRate    int    `json:"over_rate"`
+	RateRefused uint64 `json:"rate_refused"`
 }
 
 // ConnectionStatus counts connections. Refused and Accepted are since the start.
@@ -163,6 +188,7 @@ func (a *Admin) Status(ctx context.Context) (*Status, error) {
 		}
 		s.Certificate = certificateIn(d.Config)
 	}
+	a.addGuard(s)
 	s.Entries = s.Store["store_entries"]
 	if err := a.addSuffixes(s); err != nil {
 		return nil, err
@@ -235,6 +261,43 @@ func (a *Admin) addLive(s *Status) {
 	}
 	if l.Panics > 0 {
 		s.warn("%d operations ended with an internal error since the start: see the log", l.Panics)
+	}
+}
+
+func (a *Admin) addGuard(s *Status) {
+	g := &s.Guard
+	g.Enabled = a.d.Config.Guard.Enabled
+	now := a.d.now()
+	for _, row := range a.d.guard.List() {
+		if !row.Until.After(now) {
+			continue
+		}
+		switch row.Axis {
+		case guard.ByAccount.String():
+			g.Accounts++
+		case guard.BySource.String(), guard.ByFamiliar.String():
+			g.Sources++
+		case guard.ByNetwork.String():
+			g.Networks++
+		case guard.ByPassword.String():
+			g.Passwords++
+		}
+	}
+	if !g.Enabled {
+		s.warn("the guard is off: nobody who guesses passwords is held back")
+	}
+	if !a.Running() {
+		return
+	}
+	stats, rates := a.d.guard.Stats(), a.live().Rates
+	g.Waiting, g.Refused, g.Strained = stats.Waiting, stats.Refused, stats.Strained
+	g.Exposed, g.ExposedRight = stats.Exposed, stats.ExposedRight
+	g.OverRate, g.RateRefused = rates.Over, rates.All()
+	if g.Strained {
+		s.warn("passwords are being guessed, on many accounts or from many addresses: see portolan guard list")
+	}
+	if g.ExposedRight > 0 {
+		s.warn("the right passwords of accounts were sent in clear text %d times since the start: search (portolanExposedTime=*) for the accounts", g.ExposedRight)
 	}
 }
 

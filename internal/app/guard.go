@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"portolan/internal/audit"
@@ -92,6 +93,42 @@ func guardPolicy(c *config.Config) guard.Policy {
 		AccountFailures: g.AccountFailures, SourceFailures: g.SourceFailures, NetworkFailures: g.NetworkFailures, PasswordAccounts: g.PasswordAccounts,
 		StrainFailures: g.StrainFailures,
 		MaxDelay:       g.MaxDelay, MaxDelayed: g.MaxDelayed, ExpireExposed: g.Exposed == "expire",
+	}
+}
+
+// ratePolicy is what [limits] says about rates.
+func (s *Server) ratePolicy(c *config.Config) (guard.RatePolicy, error) {
+	l := &c.Limits
+	p := guard.RatePolicy{Identity: l.Rate, Source: l.RateSource, Stranger: l.RateUnauthenticated, Relays: c.Guard.Relays}
+	if !slices.ContainsFunc(l.For, func(f config.LimitsFor) bool { return f.Rate != nil }) {
+		return p, nil
+	}
+	overrides, err := whoOverrides(c, s.Schema())
+	if err != nil {
+		return p, err
+	}
+	p.For = func(id *op.Identity) (units int, ok bool) {
+		inGroup := s.Engine.InGroup(id)
+		for i := range overrides {
+			if overrides[i].matches(id, inGroup) {
+				rate := overrides[i].limits.Rate
+				if rate == nil {
+					return 0, false
+				}
+				return *rate, true
+			}
+		}
+		return 0, false
+	}
+	return p, nil
+}
+
+// tooMuch tells the log and the audit log that somebody asks for more than a rate.
+func (s *Server) tooMuch(e guard.RateEvent) {
+	s.Log.Warn("more is asked for than may be: requests are answered busy", "by", e.By.String(), "of", e.Of, "client", e.Conn.Remote.String())
+	if s.trail != nil {
+		s.trail.Alarm("guard", e.Conn, audit.Field{Name: "action", Text: "rate"}, audit.Field{Name: "by", Text: e.By.String()},
+			audit.Field{Name: "of", Text: e.Of})
 	}
 }
 

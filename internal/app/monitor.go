@@ -86,6 +86,7 @@ func (s *Server) watch(m *monitor.Snapshot) {
 		{Name: "panics", Help: "operations that ended with an internal error", Value: c.Panics},
 		{Name: "protocol_errors", Help: "connections ended for what the client sent", Value: c.ProtocolErrors},
 		{Name: "busy", Help: "requests refused because too many were outstanding", Value: c.Busy},
+		{Name: "rate_refused", Help: "requests refused because more was asked for than a rate", Value: s.rates.Stats(m.Now).All()},
 		{Name: "abandoned", Help: "operations abandoned", Value: c.Abandoned},
 		{Name: "tls_handshake_errors", Help: "TLS handshakes that failed", Value: c.HandshakeErrors},
 		{Name: "starttls_injections", Help: "octets between a StartTLS request and its answer", Value: c.Injections},

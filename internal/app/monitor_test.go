@@ -57,6 +57,7 @@ func TestMonitorOfAServer(t *testing.T) {
 	for name, least := range map[string]string{
 		"cn=Current,cn=Connections,cn=Monitor": "1", "cn=Total,cn=Connections,cn=Monitor": "1",
 		"cn=Entries,cn=Statistics,cn=Monitor": "20", "cn=Bytes,cn=Statistics,cn=Monitor": "1",
+		"cn=rate_refused,cn=Trouble,cn=Monitor": "0",
 	} {
 		if got := counters[name]; len(got) < len(least) || len(got) == len(least) && got < least {
 			t.Errorf("%s is %q, want %s at least", name, got, least)

@@ -188,6 +188,9 @@ max_age = 0
 				"9 warn limit-off=max_connections_per_address|10 warn limit-off=idle_timeout|11 warn limit-off=bind_timeout|12 warn limit-off=write_timeout|13 warn no-free-space-floor"},
 		{name: "limits off for many", text: "[[limits.for]]\nwho = [\"users\"]\nsize_limit = 0\n[[limits.for]]\nwho = [\"users\", \"anonymous\"]\ntime_limit = 0\nmax_examined = 0\nidle_timeout = 0\n",
 			want: "6 warn limit-off-for=users.size_limit|9 fail limit-off-for=anonymous.time_limit|10 fail limit-off-for=anonymous.max_examined|11 fail limit-off-for=anonymous.idle_timeout"},
+		{name: "strangers without a rate", text: "[limits]\nrate_unauthenticated = 0\n", want: "5 warn limit-off=rate_unauthenticated"},
+		{name: "strangers without a rate, by name", text: "[[limits.for]]\nwho = \"users\"\nrate = 0\n[[limits.for]]\nwho = \"anonymous\"\nrate = 0\n",
+			want: "9 warn limit-off-for=anonymous.rate"},
 		{name: "limits far", text: "[limits]\nmax_pdu_unauthenticated = \"1MiB\"\nmax_outstanding = 100000\nmax_pdu = \"1GiB\"\nmax_cursors = 1000\nmax_filter_nodes = 1000000\nmax_controls = 1000\nmax_attributes = 20000\ntransaction_changes = 10000000\n",
 			want: "5 warn limit-far=max_pdu_unauthenticated|6 warn limit-far=max_outstanding|7 warn limit-far=max_pdu|8 warn limit-far=max_cursors|9 warn limit-far=max_filter_nodes|" +
 				"10 warn limit-far=max_controls|11 warn limit-far=max_attributes|12 warn limit-far=transaction_changes"},

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -50,6 +51,7 @@ type Server struct {
 	logs    *logs
 	trail   *audit.Trail // nil without
 	pace    *guard.Pace
+	rates   *guard.Rates
 	begun   time.Time
 	failed  chan error
 	cancel  context.CancelFunc // of background work
@@ -68,6 +70,9 @@ func Start(c *config.Config, o ServeOptions) (*Server, error) {
 	}
 	s := &Server{o: o, taken: c, begun: time.Now(), failed: make(chan error, 1), pace: guard.NewPace(time.Now, waitFor)}
 	var err error
+	if s.rates, err = guard.NewRates(time.Now, rand.Reader); err != nil {
+		return nil, err
+	}
 	if s.certs, err = loadCerts(c); err != nil {
 		return nil, err
 	}
@@ -103,6 +108,12 @@ func (s *Server) open(c *config.Config) error {
 		}
 	}
 	s.guard.OnEvent(s.guarded)
+	s.rates.OnEvent(s.tooMuch)
+	rates, err := s.ratePolicy(c)
+	if err != nil {
+		return errors.Join(err, s.closeTrail("the server could not start"), d.Close())
+	}
+	s.rates.Set(rates)
 	s.wireControl()
 	if err := s.startListening(c); err != nil {
 		return errors.Join(err, s.closeTrail("the server could not start"), d.Close())
@@ -232,7 +243,7 @@ func (s *Server) sessionLimits(c *config.Config, general session.Limits) func(*o
 
 // handler is the engine inside the middleware, the outermost first.
 func (s *Server) handler() op.Handler {
-	var h op.Handler = s.pace.Middleware()(s.Engine)
+	h := s.rates.Middleware()(s.pace.Middleware()(s.Engine))
 	if s.logs.access != nil {
 		h = s.logs.access.Middleware()(h)
 	}
@@ -281,9 +292,14 @@ func (s *Server) reload() (taken []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	rates, err := s.ratePolicy(next)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.Directory.Reload(next); err != nil {
 		return nil, err
 	}
+	s.rates.Set(rates)
 	s.listen.Reload(cfg)
 	if err := s.logs.setLevel(next); err != nil {
 		return nil, err

@@ -72,11 +72,14 @@ func TestPrintStatus(t *testing.T) {
 	err := printStatus(&out, &app.Status{
 		Running: true, Version: "1", PID: 7, Uptime: 61, Listeners: []string{"a", "b"}, Operations: map[string]uint64{"search": 3, "add": 1, "modify": 1, "compare": 2},
 		Caches: app.CacheStatus{BlockHitRate: 0.5}, LastBackup: &app.LastBackup{Time: now.Add(-2 * time.Hour), Dir: "/b"}, Warnings: []string{"look", "out"},
+		Guard: app.GuardStatus{Enabled: true, Accounts: 1, Sources: 2, Waiting: 1, Refused: 7, Exposed: 2, ExposedRight: 1, OverRate: 1, RateRefused: 3},
 	}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"Portolan 1, process 7, up 1 min 1 s", "Listeners      a\n               b\n", "3 searches, 0 binds, 2 writes, 2 others",
+		"Guard          held back are 1 account, 2 addresses, 0 networks, 0 passwords; 1 login waits now, 7 refused since the start\n",
+		"               2 passwords were sent in clear text, 1 of them right\n               1 client is over a rate now, 3 requests refused for it\n",
 		"(50.0 % found)", "2 h 0 min ago, in /b", "Warnings       look\n               out\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())

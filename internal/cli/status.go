@@ -62,6 +62,9 @@ func printStatus(to io.Writer, s *app.Status, now time.Time) error {
 		row("Operations", "%d searches, %d binds, %d writes, %d others since the start",
 			s.Operations["search"], s.Operations["bind"], writes(s.Operations), others(s.Operations))
 	}
+	for i, line := range guarded(&s.Guard, s.Running) {
+		row(first(i, "Guard"), "%s", line)
+	}
 	for i, x := range s.Suffixes {
 		note := ""
 		if !x.Present {
@@ -104,6 +107,29 @@ func printStatus(to io.Writer, s *app.Status, now time.Time) error {
 		row(first(i, "Warnings"), "%s", text)
 	}
 	return w.Flush()
+}
+
+// guarded says whom the guard holds back.
+func guarded(g *app.GuardStatus, running bool) (lines []string) {
+	if !g.Enabled {
+		lines = append(lines, "off")
+	} else {
+		lines = append(lines, fmt.Sprintf("held back are %s, %s, %s, %s", plural(g.Accounts, "account", "accounts"), plural(g.Sources, "address", "addresses"),
+			plural(g.Networks, "network", "networks"), plural(g.Passwords, "password", "passwords")))
+	}
+	if !running {
+		return lines
+	}
+	if g.Enabled {
+		lines[0] += fmt.Sprintf("; %s now, %d refused since the start", plural(g.Waiting, "login waits", "logins wait"), g.Refused)
+	}
+	if g.Exposed > 0 {
+		lines = append(lines, fmt.Sprintf("%s sent in clear text, %d of them right", plural(g.Exposed, "password was", "passwords were"), g.ExposedRight))
+	}
+	if g.OverRate > 0 || g.RateRefused > 0 {
+		lines = append(lines, fmt.Sprintf("%s over a rate now, %s refused for it", plural(g.OverRate, "client is", "clients are"), plural(g.RateRefused, "request", "requests")))
+	}
+	return lines
 }
 
 // behind says how old a copy may be.

@@ -113,12 +113,17 @@ type AccessRule struct {
 }
 
 // Limits bounds what a client may cost. 0 is "no limit" exactly where the reference says so.
-// SizeLimit, TimeLimit, MaxExamined, MaxOutstanding and IdleTimeout can be set otherwise for some identities, see For.
+// SizeLimit, TimeLimit, MaxExamined, Rate, MaxOutstanding and IdleTimeout can be set otherwise for some identities, see For.
 type Limits struct {
 	// SizeLimit is in entries for each search request, MaxExamined in entries looked at for it.
 	SizeLimit   int           `toml:"size_limit"`
 	TimeLimit   time.Duration `toml:"time_limit"`
 	MaxExamined int           `toml:"max_examined"`
+
+	// Units a second that an identity, an address and a client without an identity may use: see guard.Rates.
+	Rate                int `toml:"rate" max:"100000000"`
+	RateSource          int `toml:"rate_source" max:"100000000"`
+	RateUnauthenticated int `toml:"rate_unauthenticated" max:"100000000"`
 
 	// MaxPDU and MaxPDUUnauthenticated are octets of one LDAPMessage.
 	MaxPDU                int64 `toml:"max_pdu,size" min:"4096" max:"1073741824"`
@@ -165,6 +170,7 @@ type LimitsFor struct {
 	SizeLimit      *int           `toml:"size_limit"`
 	TimeLimit      *time.Duration `toml:"time_limit"`
 	MaxExamined    *int           `toml:"max_examined"`
+	Rate           *int           `toml:"rate" max:"100000000"`
 	MaxOutstanding *int           `toml:"max_outstanding" min:"1"`
 	IdleTimeout    *time.Duration `toml:"idle_timeout"`
 }

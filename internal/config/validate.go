@@ -326,7 +326,7 @@ func (v *validator) limits() {
 				v.errs.add(f.At(fmt.Sprintf("who[%d]", j)), `write "anonymous", "users", "dn:DN" or "group:DN"`, "who: %s names nobody", show(who))
 			}
 		}
-		if f.SizeLimit == nil && f.TimeLimit == nil && f.MaxExamined == nil && f.MaxOutstanding == nil && f.IdleTimeout == nil {
+		if f.SizeLimit == nil && f.TimeLimit == nil && f.MaxExamined == nil && f.Rate == nil && f.MaxOutstanding == nil && f.IdleTimeout == nil {
 			v.errs.add(f.Position, "write for example size_limit = 0, or leave the table out", "this table sets no limit")
 		}
 	}

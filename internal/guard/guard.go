@@ -99,8 +99,9 @@ type Stats struct {
 	Repeated uint64 `json:"repeated"`
 	Delayed  uint64 `json:"delayed"`
 	Refused  uint64 `json:"refused"`
-	// Waiting is how many wait now.
-	Waiting int `json:"waiting"`
+	// Waiting is how many wait now; Strained says that so much is guessed that fewer wrong passwords are free.
+	Waiting  int  `json:"waiting"`
+	Strained bool `json:"strained"`
 	// Exposed is how many passwords were sent in clear text where they must not be, ExposedRight how many were found to be right.
 	Exposed      uint64 `json:"exposed"`
 	ExposedRight uint64 `json:"exposed_right"`
@@ -158,8 +159,9 @@ func (g *Guard) OnEvent(f func(Event)) { g.event.Store(&f) }
 func (g *Guard) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.ease(g.now())
 	s := g.stats
-	s.Waiting = g.waiting.all
+	s.Waiting, s.Strained = g.waiting.all, g.strain.tight
 	return s
 }
 

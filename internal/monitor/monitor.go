@@ -129,6 +129,10 @@ func (w *writer) all(s *Snapshot) {
 	w.put([]string{"Current", "Time"}, object, false, text("monitorTimestamp", w.now))
 	w.info([]string{"Uptime", "Time"}, strconv.FormatInt(int64(s.Now.Sub(s.Begun)/time.Second), 10))
 	w.tls(s)
+	w.put([]string{"Trouble"}, container, len(s.Trouble) > 0)
+	for _, c := range s.Trouble {
+		w.count(c.Value, c.Name, "Trouble")
+	}
 	w.put([]string{"Waiters"}, container, true)
 	// A connection that has no operation in progress waits to be read from. Writing never waits for its turn.
 	w.count(s.Open-min(s.Open, s.Outstanding), "Read", "Waiters")

@@ -54,6 +54,7 @@ type Conn struct {
 	memo     atomic.Value
 	guarded  atomic.Value
 	shaped   atomic.Value
+	rated    atomic.Value
 
 	mu    sync.Mutex
 	state map[any]any // dropped at every change of identity and of TLS
@@ -154,6 +155,12 @@ func (c *Conn) Shaped() any { return c.shaped.Load() }
 
 // SetShaped keeps a value for Shaped.
 func (c *Conn) SetShaped(v any) { c.shaped.Store(v) }
+
+// Rated and SetRated are Memo and SetMemo for the bounds of what may be asked for in a time.
+func (c *Conn) Rated() any { return c.rated.Load() }
+
+// SetRated keeps a value for Rated.
+func (c *Conn) SetRated(v any) { c.rated.Store(v) }
 
 // End drops the state; the session calls it when the connection has ended.
 func (c *Conn) End() { c.dropState() }

@@ -80,7 +80,7 @@ func checks() []check {
 		{id: "guard-far", keys: guardKeys(), find: guardFar},
 
 		{id: "limit-off", keys: offKeys(), find: limitsOff},
-		{id: "limit-off-for", keys: keys("limits.for.who", "limits.for.size_limit", "limits.for.time_limit", "limits.for.max_examined", "limits.for.idle_timeout"), find: limitsOffFor},
+		{id: "limit-off-for", keys: keys("limits.for.who", "limits.for.size_limit", "limits.for.time_limit", "limits.for.max_examined", "limits.for.rate", "limits.for.idle_timeout"), find: limitsOffFor},
 		{id: "limit-far", keys: farKeys(), find: limitsFar},
 		setting("no-free-space-floor", "limits.min_free_bytes", Warn,
 			func(c *config.Config) string { return when(c.Limits.MinFreeBytes == 0, "min_free_bytes is 0") },
@@ -157,6 +157,8 @@ func harmless() map[string]string {
 		"access.from":                 "narrows",
 		"access.tls":                  "narrows",
 		"access.method":               "narrows",
+		"limits.rate":                 "no limit is the default",
+		"limits.rate_source":          "no limit is the default",
 		"limits.for.max_outstanding":  "has a floor of 1 and no off; clients wait for each other on one connection only",
 		"password.workers":            "speed",
 		"password.argon2.parallelism": "at least 1, which is the default",

@@ -19,6 +19,7 @@ func offs() []bound {
 		{"size_limit", func(l *config.Limits) int64 { return int64(l.SizeLimit) }, "one search takes the whole directory away"},
 		{"time_limit", func(l *config.Limits) int64 { return int64(l.TimeLimit) }, "one search may keep the server busy without end"},
 		{"max_examined", func(l *config.Limits) int64 { return int64(l.MaxExamined) }, "a search that no index helps reads the whole directory"},
+		{"rate_unauthenticated", func(l *config.Limits) int64 { return int64(l.RateUnauthenticated) }, "one stranger keeps the server busy by asking without a pause"},
 		{"max_connections", func(l *config.Limits) int64 { return int64(l.MaxConnections) }, "connections are taken until the system has no more descriptors"},
 		{"max_connections_per_address", func(l *config.Limits) int64 { return int64(l.MaxConnectionsPerAddress) }, "one host can take every connection that there is"},
 		{"idle_timeout", func(l *config.Limits) int64 { return int64(l.IdleTimeout) }, "connections that nobody uses any more are kept for ever"},
@@ -79,6 +80,16 @@ func limitsOffFor(r *review) {
 					Fix:   under(section), Write: k.Name + " = " + k.Default,
 				})
 			}
+		}
+		if wide == "anonymous" && f.Rate != nil && *f.Rate == 0 {
+			section, k := findKey("limits.rate_unauthenticated")
+			section.Table, section.Array = "limits.for", true
+			r.add(f.At("rate"), Finding{
+				Severity: Warn, Subject: "anonymous.rate", Key: fmt.Sprintf("limits.for[%d].rate", i),
+				Seen:  "rate is off for anonymous",
+				Means: "one stranger keeps the server busy by asking without a pause",
+				Fix:   under(section), Write: "rate = " + k.Default,
+			})
 		}
 	}
 }

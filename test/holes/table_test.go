@@ -54,8 +54,10 @@ var holes = []hole{
 	{"writes to special entries", "389 Directory Server, writes to the root DSE", "the administrator, a user and a stranger write to the root DSE and the subschema", []defence{
 		{"what the server maintains stays", "internal/engine/write.go", "if e.special[norm] != nil || e.treeOf(norm) != nil {", "if e.treeOf(norm) != nil {", "test/holes", "TestHole_WritesToSpecialEntries"},
 	}},
-	{"many controls, empty lists, alias loops, unindexed scans", "CVE-2021-3670, CVE-2025-27497", "a thousand controls, parts without end, aliases in circles, searches without an index: refused, or done, promptly", []defence{
+	{"many controls, empty lists, alias loops, unindexed scans", "CVE-2021-3670, CVE-2025-27497", "a thousand controls, parts without end, aliases in circles, searches without an index: refused, or done, promptly; who asks without a pause is refused, and nobody else", []defence{
 		{"number of controls", "internal/engine/engine.go", `over(len(req.Controls), set.MaxControls, "controls")`, `over(0, set.MaxControls, "controls")`, "test/holes", "TestHole_ManyParts"},
+		{"what an account may ask for in a second", "internal/guard/rate.go", "if wait := c.who.take(now, before); wait > 0 {", "if wait := c.who.take(now, before); wait < 0 {", "internal/guard", "TestRateOfIdentity"},
+		{"what a scan has cost", "internal/guard/rate.go", "if rest := spent(&req.Trace); rest > 0 {", "if rest := spent(&req.Trace); rest < 0 {", "internal/guard", "TestRateOfScans"},
 		{"entries examined", "internal/store/candidates.go", "if budget > 0 && c.Estimate > budget {", "if budget < 0 && c.Estimate > budget {", "internal/store", "TestPlanChoices"},
 	}},
 	{"slowloris, stalled handshakes, early close", "CVE-2019-3883", "connections that say nothing, or an octet a second, disturb nobody and are ended (test/chaos has 10,000 of them)", []defence{
