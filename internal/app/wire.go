@@ -16,6 +16,7 @@ import (
 	"portolan/internal/overlay/accesslog"
 	"portolan/internal/overlay/appauth"
 	"portolan/internal/overlay/autonumber"
+	"portolan/internal/overlay/collective"
 	"portolan/internal/overlay/constraint"
 	"portolan/internal/overlay/dynlist"
 	"portolan/internal/overlay/lastbind"
@@ -38,6 +39,7 @@ var overlays = []overlay{
 	wired("autonumber", autonumber.Defaults, autonumber.New), // before those that judge values
 	wired("dynlist", dynlist.Defaults, dynlist.New),
 	wired("memberof", memberof.Defaults, memberof.New),
+	wired("collective", collective.Defaults, collective.New),
 	wired("ttl", ttl.Defaults, ttl.New),
 	wired("refint", refint.Defaults, refint.New),
 	wired("unique", unique.Defaults, unique.New),

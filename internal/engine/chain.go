@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"portolan/internal/dit"
+	"portolan/internal/op"
 	"portolan/internal/schema"
 	"portolan/internal/store"
 	"portolan/ldap"
@@ -126,9 +127,31 @@ func (s *sight) matchVirtual(n *dit.Node) (*dit.IDSet, dit.Confidence, error) {
 	if len(types) == 0 {
 		return nil, dit.Exact, nil // no computed value matches: the indexes know all there is
 	}
-	view := s.views.of(n.Desc.Type)
-	if len(types) > 1 || view == nil || view.Match == nil {
-		return nil, dit.All, nil
+	if view := s.views.of(n.Desc.Type); len(types) == 1 && view != nil && view.Match != nil {
+		return view.Match(s.r, n, s.see)
 	}
-	return view.Match(s.r, n, s.see)
+	// An item on a type is true of an entry where a computed subtype makes it so. What all of them answer counts.
+	var asked *op.View
+	out, exact := &dit.IDSet{}, dit.Exact
+	for _, t := range types {
+		view := s.views.of(t)
+		if view.Match == nil || !view.Above {
+			return nil, dit.All, nil
+		}
+		if view == asked {
+			continue
+		}
+		asked = view
+		set, confidence, err := view.Match(s.r, n, s.see)
+		if err != nil || confidence == dit.All {
+			return nil, dit.All, err
+		}
+		if set != nil {
+			out.Or(set)
+		}
+		if confidence != dit.Exact {
+			exact = confidence
+		}
+	}
+	return out, exact, nil
 }

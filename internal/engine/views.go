@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"portolan/internal/dit"
 	"portolan/internal/op"
 	"portolan/internal/schema"
@@ -12,6 +14,7 @@ type viewSet struct {
 	e      *Engine
 	byName []namedView
 	orders []*op.Arrange
+	moving []movingView // those whose attributes change
 	// Of the schema that was looked at last; a search takes a compiled table with it.
 	operational []*schema.AttributeType
 	users       []*schema.AttributeType // the virtual ones that "*" selects
@@ -19,6 +22,12 @@ type viewSet struct {
 	beneath     map[*schema.AttributeType][]*schema.AttributeType // a type: the virtual ones that are it or inherit from it
 	arranged    map[*schema.AttributeType]*op.Arrange
 	generation  uint64
+}
+
+// movingView is a view with Current, and the version of the table that was made of it.
+type movingView struct {
+	view    *op.View
+	version uint64
 }
 
 type namedView struct {
@@ -46,6 +55,9 @@ func newViewSet(e *Engine, overlays []op.Overlay) *viewSet {
 		for _, name := range view.Attributes {
 			v.byName = append(v.byName, namedView{name, view})
 		}
+		if view.Current != nil {
+			v.moving = append(v.moving, movingView{view: view})
+		}
 	}
 	return v.compile(e.Schema())
 }
@@ -53,18 +65,36 @@ func newViewSet(e *Engine, overlays []op.Overlay) *viewSet {
 // views returns the virtual attributes under a schema.
 func (e *Engine) views(s *schema.Schema) *viewSet {
 	v := e.viewTable.Load()
-	if v.generation != s.Generation() {
+	if v.generation != s.Generation() || v.moved() {
 		v = v.compile(s)
 		e.viewTable.Store(v)
 	}
 	return v
 }
 
+// moved reports whether a view computes other attributes by now.
+func (v *viewSet) moved() bool {
+	for i := range v.moving {
+		if _, version := v.moving[i].view.Current(); version != v.moving[i].version {
+			return true
+		}
+	}
+	return false
+}
+
 // compile returns the table for a schema.
 func (v *viewSet) compile(s *schema.Schema) *viewSet {
-	out := &viewSet{e: v.e, byName: v.byName, orders: v.orders, byType: make(map[*schema.AttributeType]*op.View),
+	out := &viewSet{e: v.e, byName: v.byName, orders: v.orders, moving: make([]movingView, len(v.moving)), byType: make(map[*schema.AttributeType]*op.View),
 		beneath: make(map[*schema.AttributeType][]*schema.AttributeType), generation: s.Generation()}
-	for _, n := range v.byName {
+	names := v.byName
+	for i, m := range v.moving {
+		current, version := m.view.Current()
+		out.moving[i] = movingView{m.view, version}
+		for _, name := range current {
+			names = append(slices.Clip(names), namedView{name, m.view})
+		}
+	}
+	for _, n := range names {
 		t := s.AttributeTypeString(n.name)
 		if t == nil {
 			continue

@@ -63,6 +63,12 @@ type Overlay struct {
 type View struct {
 	// Attributes are the names of what it computes. They should be NO-USER-MODIFICATION.
 	Attributes []string
+	// Current, where set, returns further names, where what is computed changes while the server works, and a version that is
+	// another one whenever they do. It is asked at the beginning of every operation.
+	Current func() (attributes []string, version uint64)
+	// Above says that Match answers for the attribute types above its own as well: an item on one of those is true of an entry
+	// where a subtype makes it so.
+	Above bool
 	// Values calls f for each value of attr that e has. Reader r is the operation's snapshot.
 	// The values are not yet subject to access control; where they disclose other entries the view asks see first.
 	Values func(r Reader, e *dit.Entry, attr *schema.AttributeType, see Visible, f func(value []byte) bool) error

@@ -244,6 +244,8 @@ func harmless() map[string]string {
 		"overlay.dynlist.url":         "as overlay.dynlist.groups",
 		"overlay.dynlist.max_entries": "bounds what one entry may cost; limits.max_examined bounds searches",
 
+		"overlay.collective.enabled": "shows in an entry what access rules let through there, as of any attribute",
+
 		"overlay.lastbind.precision":                    "how well last logins are remembered",
 		"overlay.ppolicy.forgive_repeated":              "the same password again tells a guesser nothing new",
 		"overlay.ppolicy.default":                       "names an entry; what it asks is content",

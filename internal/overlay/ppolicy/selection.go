@@ -3,7 +3,6 @@ package ppolicy
 import (
 	"bytes"
 	"slices"
-	"strings"
 	"sync"
 
 	"portolan/internal/dit"
@@ -73,8 +72,7 @@ type compiledRule struct {
 // subentry is a policy with a subtree specification (draft section 10, RFC 3672).
 type subentry struct {
 	governing
-	point string // canonical name of the administrative point
-	spec  *schema.SubtreeSpecification
+	*op.Subtree
 }
 
 // policyCache keeps policies of durable entries by their version.
@@ -205,8 +203,7 @@ func (x *ppolicy) policySubentries(r op.Reader) ([]subentry, error) {
 		if err != nil {
 			return nil, err
 		}
-		spec, specErr := schema.ParseSubtreeSpecification(e.First(schema.Description{Type: s.Known.SubtreeSpecification}))
-		if g == nil || specErr != nil {
+		if g == nil {
 			continue
 		}
 		above, err := r.Get(e.Parent)
@@ -217,9 +214,13 @@ func (x *ppolicy) policySubentries(r op.Reader) ([]subentry, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, subentry{governing: *g, point: point.Norm, spec: spec})
+		subtree, err := op.NewSubtree(s, point.Norm, e.First(schema.Description{Type: s.Known.SubtreeSpecification}))
+		if err != nil {
+			continue
+		}
+		out = append(out, subentry{*g, subtree})
 	}
-	slices.SortStableFunc(out, func(a, b subentry) int { return depth(b.point) - depth(a.point) })
+	slices.SortStableFunc(out, func(a, b subentry) int { return op.NameDepth(b.Point) - op.NameDepth(a.Point) })
 	return out, nil
 }
 
@@ -365,7 +366,7 @@ func (t *table) choose(r op.Reader, who subject) (*governing, error) {
 	var groups *dit.IDSet
 	for i := range t.rules {
 		rule := &t.rules[i]
-		if rule.base != "" && !under(who.name.Norm, rule.base) {
+		if rule.base != "" && !op.NameBeneath(who.name.Norm, rule.base) {
 			continue
 		}
 		if rule.group != 0 {
@@ -382,89 +383,9 @@ func (t *table) choose(r op.Reader, who subject) (*governing, error) {
 		return &rule.governing, nil
 	}
 	for i := range t.subentries {
-		if t.subentries[i].covers(r.Schema(), who) {
+		if t.subentries[i].Covers(r.Schema(), who.name.Norm, func() [][]byte { return who.objectClasses(r.Schema()) }) {
 			return &t.subentries[i].governing, nil
 		}
 	}
 	return &t.standard, nil
-}
-
-// under reports whether a canonical name is base or beneath it: every comma of one is a border between RDNs.
-func under(norm, base string) bool {
-	return norm == base || strings.HasSuffix(norm, ","+base)
-}
-
-// depth is the number of RDNs of a canonical name.
-func depth(norm string) int {
-	if norm == "" {
-		return 0
-	}
-	return 1 + strings.Count(norm, ",")
-}
-
-// covers decides a subtree specification for an account (RFC 3672 section 2.1).
-func (e *subentry) covers(s *schema.Schema, who subject) bool {
-	beneath := func(local []byte, point string) string {
-		switch {
-		case len(local) == 0:
-			return point
-		case point == "":
-			return string(local)
-		}
-		return string(local) + "," + point
-	}
-	base := beneath(s.NormalizeParsed(nil, e.spec.Base), e.point)
-	norm := who.name.Norm
-	if !under(norm, base) {
-		return false
-	}
-	below := depth(norm) - depth(base)
-	if below < e.spec.Minimum || e.spec.Maximum >= 0 && below > e.spec.Maximum {
-		return false
-	}
-	for _, local := range e.spec.ChopBefore {
-		if under(norm, beneath(s.NormalizeParsed(nil, local), base)) {
-			return false
-		}
-	}
-	for _, local := range e.spec.ChopAfter {
-		if chop := beneath(s.NormalizeParsed(nil, local), base); norm != chop && under(norm, chop) {
-			return false
-		}
-	}
-	return len(e.spec.Filter) == 0 || refined(s, e.spec.Filter, who.objectClasses(s))
-}
-
-// refined decides a specification filter, whose steps are in postfix order.
-func refined(s *schema.Schema, steps []schema.RefinementStep, classes [][]byte) bool {
-	has := func(name string) bool {
-		want := s.ObjectClassBytes([]byte(name))
-		return want != nil && slices.ContainsFunc(classes, func(c []byte) bool {
-			have := s.ObjectClassBytes(c)
-			return have != nil && have.IsA(want)
-		})
-	}
-	var stack []bool
-	for _, step := range steps {
-		if step.Op == schema.RefineItem {
-			stack = append(stack, has(step.Class))
-			continue
-		}
-		at := len(stack) - step.Operands
-		if at < 0 {
-			return false
-		}
-		operands := stack[at:]
-		var result bool
-		switch step.Op {
-		case schema.RefineAnd:
-			result = !slices.Contains(operands, false)
-		case schema.RefineOr:
-			result = slices.Contains(operands, true)
-		case schema.RefineNot:
-			result = len(operands) == 1 && !operands[0]
-		}
-		stack = append(stack[:at], result)
-	}
-	return len(stack) == 1 && stack[0]
 }
