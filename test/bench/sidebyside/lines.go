@@ -25,6 +25,8 @@ type line struct {
 	before func(ctx context.Context) error
 	// beside runs a client at the same time that pages through everything.
 	beside bool
+	// consumers is how many replicas follow the directory at the same time.
+	consumers int
 }
 
 // repeating is how many people bind again and again in the lines about that.
@@ -69,7 +71,8 @@ func (w *work) lines() []line {
 		ten.Requests.Group, many.Requests.Group = w.data.SmallGroup(), w.data.BigGroup()
 		lines = slices.Insert(lines, len(lines)-1,
 			line{name: small, servers: own, o: ten},
-			line{name: "add a member to a group of " + grouped(float64(w.members)), servers: own, o: many, want: want{against: small, ratio: 0.5}})
+			line{name: "add a member to a group of " + grouped(float64(w.members)), servers: own, o: many, want: want{against: small, ratio: 0.5}},
+			line{name: "the same, followed by ten consumers", servers: own, o: many, want: want{against: small, ratio: 0.5}, consumers: 10})
 	}
 	return lines
 }
@@ -115,7 +118,7 @@ func (w *work) measure(ctx context.Context, l line) error {
 			say("%s: %s, round %d", l.name, name, round+1)
 			o := w.options(l.o, p.url)
 			o.Seed = uint64(round + 1)
-			s, err := w.sample(ctx, p, o, l.beside)
+			s, err := w.sample(ctx, p, o, l)
 			if err != nil {
 				if ctx.Err() != nil {
 					return err
@@ -143,7 +146,14 @@ type sample struct {
 // measureTime bounds one measurement beyond the time that it takes by itself.
 const measureTime = 45 * time.Second
 
-func (w *work) sample(ctx context.Context, p *process, o bench.Options, beside bool) (*sample, error) {
+func (w *work) sample(ctx context.Context, p *process, o bench.Options, l line) (*sample, error) {
+	if l.consumers > 0 {
+		stop, err := w.consumers(ctx, p.url, l.consumers)
+		if err != nil {
+			return nil, err
+		}
+		defer stop()
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Warmup+o.Duration+measureTime, errors.New("no result in time"))
 	defer cancel()
 	s := &sample{}
@@ -164,7 +174,7 @@ func (w *work) sample(ctx context.Context, p *process, o bench.Options, beside b
 			s.others = max(0, float64(busy-busyBefore-s.server-s.client)/float64(all-allBefore))
 		}
 	}
-	if beside {
+	if l.beside {
 		aside, stop := context.WithCancel(ctx)
 		var wait sync.WaitGroup
 		defer wait.Wait()
