@@ -41,6 +41,9 @@ func (s *sight) open(e *Engine, req *op.Request, r op.Reader, set *Settings) {
 	s.schema = r.Schema()
 	s.views, s.computed = e.views(s.schema), nil
 	clear(s.chains)
+	if req.Search.Stored {
+		s.views = s.views.stored
+	}
 	if req.Search.Content {
 		s.views, s.computed = noViews, s.views
 	}

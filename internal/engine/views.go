@@ -22,6 +22,8 @@ type viewSet struct {
 	beneath     map[*schema.AttributeType][]*schema.AttributeType // a type: the virtual ones that are it or inherit from it
 	arranged    map[*schema.AttributeType]*op.Arrange
 	generation  uint64
+	// stored is the table without the views that expand: see op.SearchPlan.Stored.
+	stored *viewSet
 }
 
 // movingView is a view with Current, and the version of the table that was made of it.
@@ -86,6 +88,7 @@ func (v *viewSet) moved() bool {
 func (v *viewSet) compile(s *schema.Schema) *viewSet {
 	out := &viewSet{e: v.e, byName: v.byName, orders: v.orders, moving: make([]movingView, len(v.moving)), byType: make(map[*schema.AttributeType]*op.View),
 		beneath: make(map[*schema.AttributeType][]*schema.AttributeType), generation: s.Generation()}
+	out.stored = &viewSet{e: v.e, byType: make(map[*schema.AttributeType]*op.View), beneath: make(map[*schema.AttributeType][]*schema.AttributeType)}
 	names := v.byName
 	for i, m := range v.moving {
 		current, version := m.view.Current()
@@ -99,18 +102,12 @@ func (v *viewSet) compile(s *schema.Schema) *viewSet {
 		if t == nil {
 			continue
 		}
-		if out.byType[t] == nil {
-			for u := t; u != nil; u = u.Sup {
-				out.beneath[u] = append(out.beneath[u], t)
-			}
-		}
-		out.byType[t] = n.view
-		if t.Operational() {
-			out.operational = append(out.operational, t)
-		} else {
-			out.users = append(out.users, t)
+		out.add(t, n.view)
+		if !n.view.Expands {
+			out.stored.add(t, n.view)
 		}
 	}
+	out.stored.stored = out.stored
 	for _, a := range v.orders {
 		for _, name := range a.Attributes {
 			if t := s.AttributeTypeString(name); t != nil && out.arranged[t] == nil {
@@ -121,7 +118,23 @@ func (v *viewSet) compile(s *schema.Schema) *viewSet {
 			}
 		}
 	}
+	out.stored.arranged, out.stored.generation = out.arranged, out.generation
 	return out
+}
+
+// add makes a view the one that computes a type.
+func (v *viewSet) add(t *schema.AttributeType, view *op.View) {
+	if v.byType[t] == nil {
+		for u := t; u != nil; u = u.Sup {
+			v.beneath[u] = append(v.beneath[u], t)
+		}
+	}
+	v.byType[t] = view
+	if t.Operational() {
+		v.operational = append(v.operational, t)
+	} else {
+		v.users = append(v.users, t)
+	}
 }
 
 // of returns the view that computes a type, or nil.

@@ -69,6 +69,9 @@ type View struct {
 	// Above says that Match answers for the attribute types above its own as well: an item on one of those is true of an entry
 	// where a subtype makes it so.
 	Above bool
+	// Expands says that the values stand for the entry in the place of what is stored in it: they are left out where somebody
+	// manages the entry itself (critical ManageDsaIT), and is not to write them back.
+	Expands bool
 	// Values calls f for each value of attr that e has. Reader r is the operation's snapshot.
 	// The values are not yet subject to access control; where they disclose other entries the view asks see first.
 	Values func(r Reader, e *dit.Entry, attr *schema.AttributeType, see Visible, f func(value []byte) bool) error

@@ -209,6 +209,8 @@ type SearchPlan struct {
 	MoreAttributes []func(ctx context.Context, r Reader, e *dit.Entry, name dit.Name, dst []byte) ([]byte, error)
 	// Weights keeps the weights of values that are sorted by weight (valsort).
 	Weights bool
+	// Stored leaves out the views that expand entries (View.Expands), also in filters and compares.
+	Stored bool
 	// ManageDsaIT treats referral objects as ordinary entries (RFC 3296); Subentries makes subentries visible (RFC 3672).
 	ManageDsaIT bool
 	Subentries  *bool // nil: control absent; else its visibility value

@@ -73,7 +73,7 @@ func New(o Options) op.Overlay {
 	out := op.Overlay{Name: "dynlist", Open: func(p *op.Ports) (func(), error) { return nil, cmp.Or(invalid, x.open(p)) }, Check: x.check}
 	if len(attributes) > 0 {
 		out.Equality = []string{"member"}
-		out.View = &op.View{Attributes: attributes, Values: x.values, Match: x.match, Shape: x.shape, Holds: x.holds}
+		out.View = &op.View{Attributes: attributes, Expands: true, Values: x.values, Match: x.match, Shape: x.shape, Holds: x.holds}
 	}
 	if o.Groups {
 		out.Groups = &op.Groups{Is: func(e *dit.Entry) bool { return x.shape(e.Shape()) }, Of: x.groupsOf, Members: x.members}
