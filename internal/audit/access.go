@@ -26,7 +26,9 @@ func NewAccessLog(lines *Lines, now func() time.Time, secret *Names) *AccessLog 
 
 // Opened logs the begin of a connection.
 func (a *AccessLog) Opened(c *op.Conn) {
-	b := append(appendBegin(nil, a.now(), c), " open from="...)
+	line := scratches.Get().(*scratch)
+	defer scratches.Put(line)
+	b := append(line.begin(a.now(), c), " open from="...)
 	if c.Remote.IsValid() {
 		b = c.Remote.AppendTo(b)
 	} else {
@@ -36,13 +38,16 @@ func (a *AccessLog) Opened(c *op.Conn) {
 		b = strconv.AppendInt(append(b, " uid="...), int64(c.Peer.UID), 10)
 		b = strconv.AppendInt(append(b, " pid="...), int64(c.Peer.PID), 10)
 	}
-	a.lines.Append(append(appendQuoted(append(b, " listener="...), c.Listener), '\n'))
+	line.b = append(appendQuoted(append(b, " listener="...), c.Listener), '\n')
+	a.lines.Append(line.b)
 }
 
 // Closed logs the end of a connection.
 func (a *AccessLog) Closed(c *op.Conn, reason string) {
-	b := append(appendBegin(nil, a.now(), c), " close reason="...)
-	a.lines.Append(append(appendQuoted(b, reason), '\n'))
+	line := scratches.Get().(*scratch)
+	defer scratches.Put(line)
+	line.b = append(appendQuoted(append(line.begin(a.now(), c), " close reason="...), reason), '\n')
+	a.lines.Append(line.b)
 }
 
 // StartTLS logs a StartTLS request, which no handler sees.
@@ -103,7 +108,7 @@ func appendDigits(b []byte, n, width int) []byte {
 
 // operation makes the line of an operation in the memory of line.
 func (a *AccessLog) operation(line *scratch, req *op.Request, err error, now time.Time) []byte {
-	b := strconv.AppendUint(append(line.appendTime(line.b[:0], now), " conn="...), req.Conn.ID, 10)
+	b := line.begin(now, req.Conn)
 	b = strconv.AppendInt(append(b, " op="...), int64(req.ID), 10)
 	if req.Conn.Transport == op.UDP { // there was no connection that said it
 		b = req.Conn.Remote.AppendTo(append(b, " from="...))

@@ -3,9 +3,12 @@ package audit
 
 import (
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"portolan/internal/op"
 )
 
 // Lines is a log file that many goroutines append lines to and one goroutine writes. A line costs its appending and a
@@ -68,6 +71,11 @@ func (s *scratch) appendTime(b []byte, t time.Time) []byte {
 	}
 	b = appendDigits(append(b, s.stamp...), t.Nanosecond()/1000, 6)
 	return append(b, 'Z')
+}
+
+// begin makes the beginning of a line.
+func (s *scratch) begin(now time.Time, c *op.Conn) []byte {
+	return strconv.AppendUint(append(s.appendTime(s.b[:0], now), " conn="...), c.ID, 10)
 }
 
 // shown is how a text of a client was shown, and under which secrets.

@@ -134,6 +134,7 @@ func (s *Session) Info() Info {
 // Run serves the connection on the calling goroutine. It may return before the session has ended, with a detached
 // operation; Options.Ended says when it has. It is called once.
 func (s *Session) Run() {
+	growStack()
 	s.stats.opened.Add(1)
 	if s.cfg.OnOpen != nil {
 		s.cfg.OnOpen(s.conn)
@@ -173,7 +174,6 @@ func (s *Session) run(t *task) {
 			return
 		}
 	}
-	growStack()
 	s.loop(t)
 }
 
