@@ -47,7 +47,8 @@ var holes = []hole{
 		{"a bind begins as anonymous", "internal/session/bind.go", "if !continues {", "if !continues && s.dead {", "internal/session", "TestRebindMatrix"},
 		{"nothing is smuggled into TLS", "internal/session/starttls.go", "if t.r < t.w || (s.raw != nil && hasInput(s.raw)) {", "if t.r > t.w && s.raw != nil && hasInput(s.raw) {", "internal/session", "TestStartTLSInjection"},
 	}},
-	{"secrets through side doors", "CVE-2019-14824, CVE-2023-0614", "for who may not read a secret every question is answered as where there is none: filters, compare, assertion, matched values, attribute lists", []defence{
+	{"secrets through side doors", "CVE-2019-14824, CVE-2023-0614", "for who may not read a secret every question is answered as where there is none: filters, compare, assertion, matched values, attribute lists; in the log views also through sort keys, list views and dereference", []defence{
+		{"the log views ask for every attribute", "internal/overlay/accesslog/reader.go", "ok && (r.admin || r.may(d)) {", "ok {", "test/holes", "TestHole_SecretsInTheLogs"},
 		{"wildcards leave secrets out", "internal/access/compile.go", "if !t.Secret && want(t) {", "if want(t) {", "test/holes", "TestHole_SecretsThroughSideDoors"},
 		{"wildcards leave secrets out, in the rules themselves", "internal/access/compile.go", "if !t.Secret && want(t) {", "if want(t) {", "internal/access", "TestDecisions"},
 	}},
