@@ -42,7 +42,7 @@ type PoolConfig struct {
 	Workers    int              // computations at a time; default GOMAXPROCS
 	QueueLimit int              // jobs waiting in all; default 256
 	PerSource  int              // jobs waiting of one source and class; default a quarter of QueueLimit, at least 1
-	MaxWait    time.Duration    // longest wait in the queue; default 5 s
+	MaxWait    time.Duration    // longest wait in the queue, of a Background job twelve times that; default 5 s
 	Now        func() time.Time // the clock for waits; default time.Now
 
 	// BackgroundPart says how little of the workers' time Background jobs may take: one part in this many; default 16.
@@ -58,6 +58,9 @@ type PoolConfig struct {
 // honestTurns is the number of honest jobs after which a normal one gets a turn, so that honest sources go first but
 // cannot lock everybody else out.
 const honestTurns = 4
+
+// backgroundWaits is how many times as long as others a Background job may stay in the queue.
+const backgroundWaits = 12
 
 // Pool runs password hashes, a bounded number at a time, with a bounded queue in front.
 //
@@ -372,7 +375,11 @@ func (p *Pool) work() {
 		began := p.cfg.Now()
 		wait := began.Sub(t.entered)
 		var err error
-		if wait > p.cfg.MaxWait {
+		longest := p.cfg.MaxWait
+		if t.job.Class == Background {
+			longest *= backgroundWaits // nobody waits for it, and it has to give way to everything
+		}
+		if wait > longest {
 			p.stats.Expired++
 			err = ErrBusy
 		} else {

@@ -264,10 +264,13 @@ func TestPoolDoWaitsForWhatHasBegun(t *testing.T) {
 func TestPoolSubmittedJobExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, PoolConfig{MaxWait: time.Second})
+		g.put(Background, "a", "oldest renewal")
+		time.Sleep(11 * time.Second)
 		g.put(Normal, "a", "old")
+		g.put(Background, "a", "renewal")
 		time.Sleep(2 * time.Second)
 		g.put(Normal, "a", "new")
-		if got := g.open(t); got != "new" || !slices.Equal(g.dropped, []string{"old"}) || g.Stats().Expired != 1 {
+		if got := g.open(t); got != "new renewal" || !slices.Equal(g.dropped, []string{"old", "oldest renewal"}) || g.Stats().Expired != 2 {
 			t.Errorf("ran %s, dropped %v", got, g.dropped)
 		}
 	})
