@@ -186,10 +186,20 @@ func read(r op.Reader, e *dit.Entry) (*source, string, error) {
 	return src, point.Norm, nil
 }
 
-// of returns the table for a reader: that of a transaction is made of what it has changed already.
+// of returns the table for a reader: that of a transaction is made of what it has changed already, and so is that of a snapshot
+// from before a change of the schema.
 func (x *collective) of(r op.Reader) (*table, error) {
 	t := x.table.Load()
-	if _, changing := r.(op.Tx); changing || t == nil || t.schema != r.Schema() {
+	if _, changing := r.(op.Tx); changing || t == nil {
+		return compile(r)
+	}
+	if r.Schema().Generation() > t.schema.Generation() {
+		if err := x.renew(); err != nil {
+			return nil, err
+		}
+		t = x.table.Load()
+	}
+	if t.schema != r.Schema() {
 		return compile(r)
 	}
 	return t, nil

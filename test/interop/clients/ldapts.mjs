@@ -8,7 +8,7 @@ import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
 const library = createRequire(`${process.env.NODE_LIBRARIES}/x.js`).resolve('ldapts');
-const { Client, Change, Attribute, AndFilter, EqualityFilter, SubstringFilter, AlreadyExistsError, InvalidCredentialsError, NoSuchObjectError, ObjectClassViolationError } =
+const { Client, Change, Attribute, AndFilter, EqualityFilter, SubstringFilter, ServerSideSortingRequestControl, AlreadyExistsError, InvalidCredentialsError, NoSuchObjectError, ObjectClassViolationError } =
   (await import(pathToFileURL(library))).default;
 
 const { SUFFIX: suffix, LDAP, LDAPS, ADMIN, ADMINPW, ALICE, ALICEPW } = process.env;
@@ -39,6 +39,15 @@ const found = await client.search(suffix, {
   attributes: ['cn', 'mail'],
 });
 assert.deepEqual(found.searchEntries, [{ dn: `uid=bob,${people}`, cn: 'Bob Müller', mail: 'bob@example.org' }]);
+const sort = new ServerSideSortingRequestControl({ value: { attributeType: 'uid', reverseOrder: true } });
+sort.critical = true;
+const sorted = (await client.search(suffix, { filter: '(uid=*)', attributes: ['uid'] }, sort)).searchEntries.map((e) => e.uid);
+assert.equal(sorted.length, 13);
+assert.deepEqual(sorted, [...sorted].sort().reverse());
+const where = (await client.search('', { scope: 'base', attributes: ['subschemaSubentry'] })).searchEntries[0].subschemaSubentry;
+const schema = (await client.search(where, { scope: 'base', filter: '(objectClass=subschema)', attributes: ['objectClasses', 'attributeTypes', 'ldapSyntaxes', 'matchingRules'] })).searchEntries[0];
+assert.ok(schema.objectClasses.some((d) => d.includes("'inetOrgPerson'") && d.includes('SUP organizationalPerson')));
+assert.ok(schema.attributeTypes.some((d) => d.includes("'mail'")) && schema.ldapSyntaxes.length > 20 && schema.matchingRules.length > 20);
 const injected = await client.search(suffix, { filter: new EqualityFilter({ attribute: 'uid', value: '*)(uid=*' }) });
 assert.equal(injected.searchEntries.length, 0);
 // Several requests at once on one connection.

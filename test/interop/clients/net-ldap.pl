@@ -4,8 +4,10 @@
 use strict;
 use warnings;
 use Net::LDAP;
-use Net::LDAP::Constant qw(LDAP_CONTROL_PAGED);
+use Net::LDAP::Constant qw(LDAP_CONTROL_PAGED LDAP_CONTROL_SORTRESULT);
 use Net::LDAP::Control::Paged;
+use Net::LDAP::Control::Sort;
+use Net::LDAP::Control::SortResult;
 use Net::LDAP::Extension::WhoAmI;
 use Net::LDAP::Extension::SetPassword;
 
@@ -35,6 +37,15 @@ while (1) {
 	$page->cookie($cookie);
 }
 die "$entries entries on $pages pages\n" unless $entries == 13 && $pages == 4;
+
+my $sort = Net::LDAP::Control::Sort->new(order => '-uid', critical => 1);
+my $sorted = ok($c->search(base => $suffix, filter => '(uid=*)', attrs => ['uid'], control => [$sort]), 'sort');
+my @uids = map { $_->get_value('uid') } $sorted->entries;
+die "sorted: @uids\n" unless @uids == 13 && "@uids" eq join(' ', sort { $b cmp $a } @uids);
+my ($result) = $sorted->control(LDAP_CONTROL_SORTRESULT) or die "no response to the sort\n";
+die 'sort result ' . $result->result . "\n" if $result->result;
+my $mail = $c->schema->attribute('mail') or die "mail in the schema\n";
+die "sup of inetOrgPerson\n" unless grep { $_ eq 'organizationalPerson' } @{ $c->schema->objectclass('inetOrgPerson')->{sup} };
 
 my $dn = "uid=perl,ou=people,$suffix";
 ok($c->add($dn, attrs => [objectClass => 'inetOrgPerson', cn => 'Perl', sn => 'Perl']), 'add');

@@ -48,6 +48,9 @@ alice.open do |l|
   check(l.search(filter: Net::LDAP::Filter.ex('memberOf:1.2.840.113556.1.4.1941', "cn=staff,ou=groups,#{SUFFIX}")).size >= 12, 'in chain')
   check(l.search(filter: Net::LDAP::Filter.pres('objectClass'), size: 4).to_a.size == 4, 'four of them')
   code(l, 4, 'a size limit')
+  # net-ldap 0.17 sends the ordering rule of a sort key as a plain OCTET STRING, without the tag [0] of RFC 2891: slapd refuses it as well.
+  l.search(filter: Net::LDAP::Filter.pres('uid'), sort_controls: ['uid'])
+  code(l, 2, 'a sort that is none')
   check(l.search(base: PEOPLE, scope: Net::LDAP::SearchScope_BaseObject, attributes: %w[ou]).first[:ou] == %w[people], 'base scope')
   l.search(base: "ou=nowhere,#{SUFFIX}")
   code(l, 32, 'a base that is not there')

@@ -6,6 +6,7 @@ import ldap
 import ldap.modlist
 import ldap.schema
 from ldap.controls import SimplePagedResultsControl
+from ldap.controls.sss import SSSRequestControl, SSSResponseControl
 
 suffix, people = os.environ["SUFFIX"], "ou=people," + os.environ["SUFFIX"]
 # libldap takes the authority from LDAPTLS_CACERT.
@@ -41,6 +42,12 @@ while True:
     if not cookie:
         break
 assert len(names) == len(set(names)) == 13 and pages == 4, (names, pages)
+
+number = c.search_ext(suffix, ldap.SCOPE_SUBTREE, "(uid=*)", ["uid"], serverctrls=[SSSRequestControl(True, ["-uid"])])
+_, data, _, controls = c.result3(number)
+names = [e["uid"][0] for _, e in data]
+assert len(names) == 13 and names == sorted(names, reverse=True), names
+assert [x.sortResult for x in controls if isinstance(x, SSSResponseControl)] == [0], controls
 
 subschema = ldap.schema.SubSchema(c.read_subschemasubentry_s(c.search_subschemasubentry_s("")), 0)
 assert subschema.get_obj(ldap.schema.ObjectClass, "inetOrgPerson").sup == ("organizationalPerson",)

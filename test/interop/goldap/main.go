@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/go-ldap/ldap/v3"
@@ -106,6 +108,32 @@ func run() error {
 	control.PagingSize = 0
 	_, err = l.Search(search("(uid=*)", control))
 	c.ok(err, "ending a paged search")
+
+	sorting := ldap.NewControlServerSideSortingWithSortKeys([]*ldap.SortKey{{AttributeType: "uid", Reverse: true}})
+	sorted, err := l.Search(search("(uid=*)", sorting))
+	c.ok(err, "a sort")
+	if c.err != nil {
+		return c.err
+	}
+	var uids []string
+	for _, e := range sorted.Entries {
+		uids = append(uids, e.GetAttributeValue("uid"))
+	}
+	c.that(len(uids) == 13 && slices.IsSortedFunc(uids, func(a, b string) int { return strings.Compare(b, a) }), "sorted downwards: %v", uids)
+	result, _ := ldap.FindControl(sorted.Controls, ldap.ControlTypeServerSideSortingResult).(*ldap.ControlServerSideSortingResult)
+	c.that(result != nil && result.Result == ldap.ControlServerSideSortingCodeSuccess, "the sort's result: %v", result)
+
+	subschema := root.Entries[0].GetAttributeValue("subschemaSubentry")
+	definitions, err := l.Search(ldap.NewSearchRequest(subschema, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false,
+		"(objectClass=subschema)", []string{"objectClasses", "attributeTypes"}, nil))
+	c.ok(err, "the schema")
+	if c.err != nil {
+		return c.err
+	}
+	defines := func(attribute, text string) bool {
+		return slices.ContainsFunc(definitions.Entries[0].GetAttributeValues(attribute), func(d string) bool { return strings.Contains(d, text) })
+	}
+	c.that(defines("objectClasses", "NAME 'inetOrgPerson'") && defines("attributeTypes", "'mail'"), "the schema lacks inetOrgPerson or mail")
 
 	limited := search("(uid=*)")
 	limited.SizeLimit = 5

@@ -86,6 +86,19 @@ public class Jndi {
             pages++;
         } while (cookie != null);
         check(names.size() == 13 && pages == 4, names.size() + " names on " + pages + " pages");
+        List<String> sorted = new ArrayList<>();
+        c.setRequestControls(new Control[] {new SortControl(new SortKey[] {new SortKey("uid", false, null)}, Control.CRITICAL)});
+        for (NamingEnumeration<SearchResult> all = c.search(SUFFIX, "(uid=*)", scope(SearchControls.SUBTREE_SCOPE, "uid")); all.hasMore(); )
+            sorted.add((String) all.next().getAttributes().get("uid").get());
+        List<String> want = new ArrayList<>(sorted);
+        want.sort(Comparator.reverseOrder());
+        check(sorted.size() == 13 && sorted.equals(want), "sorted downwards: " + sorted);
+        boolean said = false;
+        for (Control reply : c.getResponseControls())
+            if (reply instanceof SortResponseControl) said = ((SortResponseControl) reply).isSorted();
+        check(said, "the response says that it is sorted");
+        c.setRequestControls(new Control[] {new SortControl("noSuchAttribute", Control.CRITICAL)});
+        refused(OperationNotSupportedException.class, "sorted by what nobody knows", () -> count(c.search(SUFFIX, "(uid=*)", scope(SearchControls.SUBTREE_SCOPE))));
         c.setRequestControls(null);
 
         check(count(c.search(SUFFIX, "(uid={0})", new Object[] {"*)(uid=*"}, scope(SearchControls.SUBTREE_SCOPE))) == 0, "an injected filter finds nothing");
