@@ -4,6 +4,7 @@ import (
 	"crypto"
 	_ "crypto/sha256" // hashes of certificates
 	_ "crypto/sha512"
+	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
 
@@ -12,15 +13,40 @@ import (
 
 // Channel binding types: of TLS 1.3 (RFC 9266), of the server's certificate and of TLS 1.2 (RFC 5929).
 const (
-	tlsExporter  = "tls-exporter"
-	tlsEndPoint  = "tls-server-end-point"
-	tlsUnique    = "tls-unique"
+	tlsExporter = "tls-exporter"
+	tlsEndPoint = "tls-server-end-point"
+	tlsUnique   = "tls-unique"
+	// tlsOfLibldap is the type that OpenLDAP's library names, whichever it uses: the data say it (tls-server-end-point:HASH), as
+	// RFC 5056 section 2.1 has them for other mechanisms.
+	tlsOfLibldap = "ldap"
 	exporterName = "EXPORTER-Channel-Binding"
 	exporterSize = 32
 )
 
 func knownBinding(name string) bool {
-	return name == tlsExporter || name == tlsEndPoint || name == tlsUnique
+	return name == tlsExporter || name == tlsEndPoint || name == tlsUnique || name == tlsOfLibldap
+}
+
+// isBinding reports whether octets are the channel binding data of a connection, of this type, behind a header. known is false
+// where the connection has none of the type.
+func isBinding(c *op.Conn, name, header string, octets []byte) (right, known bool) {
+	candidates, prefix := []string{name}, false
+	if name == tlsOfLibldap {
+		candidates, prefix = []string{tlsEndPoint, tlsUnique}, true
+	}
+	for _, one := range candidates {
+		data, ok := bindingData(c, one)
+		if !ok {
+			continue
+		}
+		expected := []byte(header)
+		if prefix {
+			expected = append(append(expected, one...), ':')
+		}
+		known = true
+		right = right || subtle.ConstantTimeCompare(append(expected, data...), octets) == 1
+	}
+	return right, known
 }
 
 // bindable reports whether a connection has any channel binding.

@@ -195,7 +195,9 @@ func (x *scramExchange) checkFlag(c *op.Conn, first *clientFirst) error {
 	switch {
 	case x.mechanism == scramPlusName && first.flag != bindUsed:
 		return errScram("channel binding is missing", nil)
-	case x.mechanism != scramPlusName && first.flag == bindUsed:
+	case x.mechanism != scramPlusName && first.flag == bindUsed && !x.plus(c):
+		// Where there is -PLUS, a client may name the mechanism without it and bind all the same: cyrus-sasl does. What it
+		// says is checked as with -PLUS.
 		return errScram("channel binding with a mechanism that has none", nil)
 	case first.flag == bindUnoffered && x.plus(c):
 		return errScram("the client was made to believe that there is no channel binding", nil)
@@ -216,15 +218,14 @@ func (x *scramExchange) final(req *op.Request, message []byte) ([]byte, *op.Iden
 	if last.nonce != x.nonce {
 		return nil, nil, errScram("wrong nonce", nil)
 	}
-	expected := []byte(x.first.header)
+	right := subtle.ConstantTimeCompare([]byte(x.first.header), last.binding) == 1
 	if x.first.flag == bindUsed {
-		data, ok := bindingData(req.Conn, x.first.binding)
-		if !ok {
+		var known bool
+		if right, known = isBinding(req.Conn, x.first.binding, x.first.header, last.binding); !known {
 			return nil, nil, errScram("the connection has no such channel binding", nil)
 		}
-		expected = append(expected, data...)
 	}
-	if subtle.ConstantTimeCompare(expected, last.binding) != 1 {
+	if !right {
 		// Somebody stands between the client and this server, or something that ends TLS before it.
 		return nil, nil, errScram("wrong channel binding", nil)
 	}
@@ -232,12 +233,12 @@ func (x *scramExchange) final(req *op.Request, message []byte) ([]byte, *op.Iden
 	if err != nil {
 		return nil, nil, err
 	}
-	signature, right := x.key.VerifyProof(x.first.bare+","+x.serverFirst+","+last.withoutProof, last.proof)
+	signature, proved := x.key.VerifyProof(x.first.bare+","+x.serverFirst+","+last.withoutProof, last.proof)
 	if who == nil || !x.known {
 		// The overlays are to treat it as what it must look like: a name of nobody.
 		return nil, &op.Identity{Name: x.account, Method: x.mechanism}, errScram("no such entry, or it has no SCRAM key", nil)
 	}
-	if !right || key.StoredKey != x.key.StoredKey {
+	if !proved || key.StoredKey != x.key.StoredKey {
 		return nil, who, errScram("wrong password", nil)
 	}
 	return []byte("v=" + base64.StdEncoding.EncodeToString(signature)), who, nil

@@ -246,7 +246,7 @@ func TestScramAfterSimpleBind(t *testing.T) {
 	for _, scheme := range []string{"weak", "argon2"} { // the second is of the configured strength: only the key is missing
 		var hash string
 		if scheme == "argon2" {
-			hashed, err := s.Engine.Directory().Hash(context.Background(), &op.Request{Conn: newExchange(s).conn}, []byte("secret"))
+			hashed, _, err := s.Engine.Directory().Hash(context.Background(), &op.Request{Conn: newExchange(s).conn}, []byte("secret"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -465,6 +465,20 @@ func TestScramBinding(t *testing.T) {
 		{name: "unique under TLS 1.3", fails: true, binding: func(tls.ConnectionState) scram.ChannelBinding {
 			return scram.ChannelBinding{Type: scram.ChannelBindingTLSUnique, Data: []byte("x")}
 		}},
+		{name: "end point as libldap has it", binding: func(state tls.ConnectionState) scram.ChannelBinding {
+			return scram.ChannelBinding{Type: "ldap", Data: append([]byte("tls-server-end-point:"), endPoint(state).Data...)}
+		}},
+		{name: "unique as libldap has it, under TLS 1.2", config: older, binding: func(state tls.ConnectionState) scram.ChannelBinding {
+			return scram.ChannelBinding{Type: "ldap", Data: append([]byte("tls-unique:"), state.TLSUnique...)}
+		}},
+		{name: "libldap's of another certificate", fails: true, binding: func(state tls.ConnectionState) scram.ChannelBinding {
+			b := append([]byte("tls-server-end-point:"), endPoint(state).Data...)
+			b[len(b)-1] ^= 1
+			return scram.ChannelBinding{Type: "ldap", Data: b}
+		}},
+		{name: "libldap's without a name", fails: true, binding: func(state tls.ConnectionState) scram.ChannelBinding {
+			return scram.ChannelBinding{Type: "ldap", Data: endPoint(state).Data}
+		}},
 		{name: "of another connection", fails: true, binding: func(tls.ConnectionState) scram.ChannelBinding { return exporter(other) }},
 		{name: "of another certificate", fails: true, binding: func(state tls.ConnectionState) scram.ChannelBinding {
 			b := endPoint(state)
@@ -480,7 +494,8 @@ func TestScramBinding(t *testing.T) {
 		}},
 		{name: "a wrong password", binding: exporter, password: "wrong", fails: true},
 		{name: "none with -PLUS", fails: true},
-		{name: "one without -PLUS", mechanism: "SCRAM-SHA-256", binding: exporter, fails: true},
+		{name: "one without -PLUS, as cyrus-sasl has it", mechanism: "SCRAM-SHA-256", binding: exporter},
+		{name: "a wrong one without -PLUS", mechanism: "SCRAM-SHA-256", fails: true, binding: func(tls.ConnectionState) scram.ChannelBinding { return exporter(other) }},
 		{name: "none without -PLUS", mechanism: "SCRAM-SHA-256"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
