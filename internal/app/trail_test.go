@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -195,6 +196,33 @@ func TestCanary(t *testing.T) {
 	mistyped := s.dial()
 	told(mistyped.BindSASL(ctx, "EXTERNAL", []byte(canary)))
 	mistyped.Close()
+
+	// In a field that is for a name, by whatever operation.
+	b64 := base64.StdEncoding.EncodeToString([]byte(canary))
+	told(s.over(server).BindSASL(ctx, "PLAIN", []byte("\x00"+canary+"\x00x")))
+	told(s.over(server).BindSASL(ctx, "PLAIN", []byte(canary+"\x00ann\x00x")))
+	told(s.over(server).BindSASL(ctx, "PLAIN", []byte("dn:userPassword="+canary+"\x00ann\x00"+canary)))
+	told(s.over(server).BindSASL(ctx, "SCRAM-SHA-256", []byte("n,,n="+canary+",r=abcdefgh")))
+	told(s.over(server).BindSASL(ctx, "SCRAM-SHA-256", []byte("n,a="+canary+",n=ann,r=abcdefgh")))
+	told(s.over(server).BindSASL(ctx, "SCRAM-SHA-256", []byte(canary+b64)))
+	for _, conn := range []*client.Conn{admin, c} {
+		for _, name := range []string{canary, "userPassword=" + canary, "uid=ann+userPassword=" + canary + ",ou=people,dc=example,dc=org"} {
+			told(conn.Extended(ctx, oid, passwd(name, canary, canary), nil))
+			told(conn.Delete(ctx, name))
+			told(conn.ModifyDN(ctx, name, "uid=x", true, nil))
+			told(conn.ModifyDN(ctx, "uid=ghost,dc=example,dc=org", name, true, nil))
+			told(conn.ModifyDN(ctx, "uid=ghost,dc=example,dc=org", "uid=x", true, &name))
+			told(conn.Modify(ctx, name, []ldap.Mod{mod(ldap.ModReplace, "x")}))
+			told(conn.Add(ctx, name, []ldap.Attribute{value("x")}))
+			told(conn.Search(ctx, &ldap.SearchRequest{Base: []byte(name), Filter: ldap.Present("objectClass")}, client.Results{}))
+			_, err := conn.Compare(ctx, name, "uid", []byte("x"))
+			told(nil, err)
+			for _, as := range []string{"dn:" + name, "u:" + name, name} {
+				proxied := ldap.Control{OID: []byte("2.16.840.1.113730.3.4.18"), Critical: true, HasValue: true, Value: []byte(as)}
+				told(conn.Search(ctx, &ldap.SearchRequest{Filter: ldap.Present("objectClass")}, client.Results{}, proxied))
+			}
+		}
+	}
 
 	// What is not LDAP at all.
 	for _, junk := range []string{canary, "\x30\x1a\x02\x01\x01\x60\x15\x02\x01\x03\x04\x00\x80\x0e" + canary + "\xff", "\x30\x15\x02\x01\x01\x63\x10\x04\x0e" + canary} {

@@ -242,7 +242,7 @@ func (a *AccessLog) request(b []byte, line *scratch, req *op.Request, odd bool) 
 	case *ldap.ExtendedRequest:
 		b = appendPlain(append(b, "extended oid="...), m.Name)
 		if req.Trace.DN != "" {
-			b = appendQuoted(append(b, " dn="...), req.Trace.DN)
+			b = appendQuoted(append(b, " dn="...), a.secret.showStrictly([]byte(req.Trace.DN)))
 		}
 		return b
 	}
