@@ -66,10 +66,11 @@ slapd_config() { # slapd_config NAME CERTIFICATE
 		index entryUUID,entryCSN eq
 	END
 }
+anew=() # (-c rid=001) for a consumer that forgets what it has had
 slapd() { # slapd NAME URLS [LEVEL]: its process is NAME_pid, its log NAME_log
 	printf -v "$1_log" %s "$dir/$1-$((starts += 1)).log"
 	local log=${1}_log
-	/usr/sbin/slapd -d "${3-sync}" -f "$dir/$1.conf" -h "$2" >"${!log}" 2>&1 &
+	/usr/sbin/slapd -d "${3-sync}" -f "$dir/$1.conf" -h "$2" "${anew[@]}" >"${!log}" 2>&1 &
 	printf -v "$1_pid" %s $!
 	pids+=($!)
 	until_ready "${!log}" 'slapd starting'
