@@ -59,7 +59,18 @@ var candidatePool = sync.Pool{New: func() any { return new(Candidates) }}
 func (v *View) Plan(req PlanRequest) (*Candidates, error) { return planSearch(v, v, &req) }
 
 // Plan finds the entries that may match a search.
-func (t *Tx) Plan(req PlanRequest) (*Candidates, error) { return planSearch(t, nil, &req) }
+func (t *Tx) Plan(req PlanRequest) (*Candidates, error) {
+	if hasSubstrings(req.Filter) {
+		if err := t.settleGrams(); err != nil {
+			return nil, err
+		}
+	}
+	return planSearch(t, nil, &req)
+}
+
+func hasSubstrings(f *dit.Filter) bool {
+	return f != nil && slices.ContainsFunc(f.Nodes, func(n dit.Node) bool { return n.Op == ldap.FilterSubstrings })
+}
 
 // Equal returns the entries in which the attribute, of any subtype and options, has the value with this equality key, or
 // ErrNotIndexed. The set is the caller's.

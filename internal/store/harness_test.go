@@ -37,6 +37,7 @@ var testIndexes = []IndexSpec{
 	{Attribute: "uid", Kind: IndexEquality},
 	{Attribute: "cn", Kind: IndexEquality},
 	{Attribute: "member", Kind: IndexEquality},
+	{Attribute: "uid", Kind: IndexSubstring},
 }
 
 // clock is a clock that a test sets. It moves a microsecond at every look.

@@ -101,6 +101,9 @@ type indexSet struct {
 	list   []*index
 	// byType has the indexes on exactly a type, by its ordinal and kind.
 	byType [][4]*index
+	// unsettled are entries whose grams are not what they should be, of a store that may not be written to: see grams.go.
+	// nil: there are none.
+	unsettled *dit.IDSet
 }
 
 // newIndexSet compiles specs. Its indexes answer nothing and take nothing before openIndexes gave them identities.

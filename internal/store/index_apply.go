@@ -291,26 +291,43 @@ func (w *indexer) changeGrams(to kv.Writer, x *index, c *entryChange) error {
 		}
 	}
 	keep := c.after != nil && hasLargeSlot(c.after, c.slotsA)
-	b, a := sortGrams(w.gramsB), sortGrams(w.gramsA)
-	for len(b) > 0 || len(a) > 0 {
-		var err error
-		switch {
-		case len(a) == 0 || (len(b) > 0 && b[0] < a[0]):
-			if !keep {
-				err = w.putGram(to, x, b[0], c.id, false)
-			}
-			b = b[1:]
-		case len(b) == 0 || a[0] < b[0]:
-			err = w.putGram(to, x, a[0], c.id, true)
-			a = a[1:]
-		default:
-			b, a = b[1:], a[1:]
+	w.gramsB, w.gramsA = onlyIn(sortGrams(w.gramsB), sortGrams(w.gramsA))
+	if keep {
+		w.gramsB = w.gramsB[:0]
+	}
+	if sink, ok := to.(gramSink); ok {
+		return sink.Grams(x, c.id, w.gramsA, w.gramsB)
+	}
+	for _, g := range w.gramsB {
+		if err := w.putGram(to, x, g, c.id, false); err != nil {
+			return err
 		}
-		if err != nil {
+	}
+	for _, g := range w.gramsA {
+		if err := w.putGram(to, x, g, c.id, true); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// onlyIn leaves in each of two ascending lists what is not in the other.
+func onlyIn(b, a []uint32) (inB, inA []uint32) {
+	inB, inA = b[:0], a[:0]
+	i, j := 0, 0
+	for i < len(b) && j < len(a) {
+		switch {
+		case b[i] < a[j]:
+			inB = append(inB, b[i])
+			i++
+		case a[j] < b[i]:
+			inA = append(inA, a[j])
+			j++
+		default:
+			i, j = i+1, j+1
+		}
+	}
+	return append(inB, b[i:]...), append(inA, a[j:]...)
 }
 
 func hasLargeSlot(e *dit.Entry, slots sources) bool {

@@ -27,7 +27,11 @@ const (
 )
 
 func appendIndexHeader(dst []byte, x *index, kind IndexKind) []byte {
-	return append(binary.BigEndian.AppendUint32(append(dst, spaceIndex), x.id), byte(kind))
+	return appendHeaderOf(dst, x.id, kind)
+}
+
+func appendHeaderOf(dst []byte, id uint32, kind IndexKind) []byte {
+	return append(binary.BigEndian.AppendUint32(append(dst, spaceIndex), id), byte(kind))
 }
 
 // appendPosting appends the prefix of the posting of key.

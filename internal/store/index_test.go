@@ -383,7 +383,9 @@ func TestCheckFindsIndexCorruption(t *testing.T) {
 				}
 				prefix := key(spec.Attribute, spec.Kind, "")[:indexHeader-1]
 				for _, f := range found {
-					if strings.HasPrefix(f, "index on "+spec.Attribute+", ") || strings.HasPrefix(f, fmt.Sprintf("key %x", prefix)) {
+					name := "index on " + spec.Attribute + ", "
+					mine := strings.HasPrefix(f, name) && (spec.Kind == IndexSubstring) == strings.HasPrefix(f, name+"substring")
+					if mine || strings.HasPrefix(f, fmt.Sprintf("key %x", prefix)) {
 						among = append(among, f)
 					}
 				}

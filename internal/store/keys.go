@@ -22,6 +22,7 @@ const (
 	spaceJournal  = 'j' // sequence -> record
 	spaceState    = 's' // key of the caller -> value
 	spaceReplica  = 'r' // reserved for replication cursors
+	spaceGrams    = 'g' // sequence -> note of what is not in the substring indexes yet: see grams.go
 )
 
 func appendID(dst []byte, id dit.ID) []byte { return binary.BigEndian.AppendUint64(dst, uint64(id)) }

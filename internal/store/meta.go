@@ -34,6 +34,7 @@ type format struct {
 // formats is the ladder of the on-disk format, from the first version on, without gaps.
 var formats = []format{
 	{1, "first format", nil},
+	{2, "notes of grams", nil},
 }
 
 // upgrade brings the data to the last format of the ladder, or writes that into an empty store.
@@ -50,6 +51,9 @@ func (s *Store) upgrade(ladder []format) error {
 		return nil
 	}
 	if s.o.ReadOnly {
+		if have != 0 && readable(ladder, have) {
+			return nil
+		}
 		return fmt.Errorf("%w: the data is of format %d and must be brought to %d first; open it once for writing", ErrReadOnly, have, last)
 	}
 	if have == 0 {
@@ -65,6 +69,16 @@ func (s *Store) upgrade(ladder []format) error {
 		}
 	}
 	return nil
+}
+
+// readable reports whether data of an older format are what they would be after the upgrade.
+func readable(ladder []format, have uint32) bool {
+	for _, step := range ladder {
+		if step.version > have && step.upgrade != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Store) climb(step format) error {

@@ -405,6 +405,12 @@ func (p *planner) substring(x *index, n *dit.Node, among within) (idSet, dit.Con
 	if err != nil {
 		return idSet{}, dit.All, err
 	}
+	if p.set.unsettled != nil {
+		var u setUnion
+		u.add(rest)
+		u.add(p.virtualSet(p.set.unsettled, among))
+		rest = u.set()
+	}
 	cur := among
 	if len(grams) == 0 {
 		lo := appendEscaped(appendIndexHeader(p.prefix[:0], x, IndexSubstring), short)

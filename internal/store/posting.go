@@ -51,6 +51,25 @@ func appendRemove(dst []byte, low uint16) []byte {
 	return append(dst, tagRemove, byte(low), byte(low>>8))
 }
 
+// appendChanges appends one operand for ids that come and ids that go, both ascending, without a common one and at most
+// changesMax together.
+func appendChanges(dst []byte, come, gone []uint16) []byte {
+	switch {
+	case len(come) == 1 && len(gone) == 0:
+		return appendAdd(dst, come[0])
+	case len(come) == 0 && len(gone) == 1:
+		return appendRemove(dst, gone[0])
+	}
+	dst = append(dst, tagChanges, byte(len(come)), byte(len(come)>>8))
+	for _, low := range come {
+		dst = binary.LittleEndian.AppendUint16(dst, low)
+	}
+	for _, low := range gone {
+		dst = binary.LittleEndian.AppendUint16(dst, low)
+	}
+	return dst
+}
+
 // wordSet is a chunk as bits.
 type wordSet [bitmapWords]uint64
 

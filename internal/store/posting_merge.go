@@ -36,6 +36,9 @@ func partialMergePostings(key []byte, operands [][]byte) []byte {
 	if len(operands) == 1 {
 		return slices.Clone(operands[0])
 	}
+	if smallFold(operands) {
+		return partialSmall(operands)
+	}
 	f := chunkFolds.Get().(*chunkFold)
 	defer chunkFolds.Put(f)
 	*f = chunkFold{}
@@ -69,20 +72,14 @@ func (f *chunkFold) apply(o []byte) {
 	if len(o) < 3 || len(o)%2 == 0 {
 		return
 	}
-	switch n := 2 * int(binary.LittleEndian.Uint16(o[1:])); {
-	case o[0] == tagAdd && len(o) == 3:
-		f.adds.orList(o[1:])
-		f.removes.andNotList(o[1:])
-	case o[0] == tagRemove && len(o) == 3:
-		f.adds.andNotList(o[1:])
-		f.removes.orList(o[1:])
-	case o[0] == tagChanges && n <= len(o)-3:
-		adds, removes := o[3:3+n], o[3+n:]
+	if adds, removes, ok := changesOf(o); ok {
 		f.adds.orList(adds)
 		f.adds.andNotList(removes)
 		f.removes.orList(removes)
 		f.removes.andNotList(adds)
-	case o[0] == tagMasks && len(o) == 1+2*bitmapBytes:
+		return
+	}
+	if o[0] == tagMasks && len(o) == 1+2*bitmapBytes {
 		adds, removes := o[1:1+bitmapBytes], o[1+bitmapBytes:]
 		f.adds.orBits(adds)
 		f.adds.andNotBits(removes)
@@ -91,34 +88,78 @@ func (f *chunkFold) apply(o []byte) {
 	}
 }
 
-// smallFolds is the number of single changes up to which a list is changed in place rather than through bits.
-const smallFolds = 16
+// smallFolds is the number of ids up to which changes are made in a list, or put in one, rather than through bits.
+const smallFolds = 32
 
-func smallFold(operands [][]byte) bool {
-	if len(operands) > smallFolds {
-		return false
+// changesOf takes the ids of an operand that is a change or changes apart, as lists.
+func changesOf(o []byte) (adds, removes []byte, ok bool) {
+	if len(o) < 3 || len(o)%2 == 0 {
+		return nil, nil, false
 	}
+	switch n := 2 * int(binary.LittleEndian.Uint16(o[1:])); {
+	case o[0] == tagAdd && len(o) == 3:
+		return o[1:], nil, true
+	case o[0] == tagRemove && len(o) == 3:
+		return nil, o[1:], true
+	case o[0] == tagChanges && n <= len(o)-3:
+		return o[3 : 3+n], o[3+n:], true
+	}
+	return nil, nil, false
+}
+
+// smallFold reports whether operands are changes of a few ids.
+func smallFold(operands [][]byte) bool {
+	n := 0
 	for _, o := range operands {
-		if len(o) != 3 || (o[0] != tagAdd && o[0] != tagRemove) {
+		adds, removes, ok := changesOf(o)
+		if n += (len(adds) + len(removes)) / 2; !ok || n > smallFolds {
 			return false
 		}
 	}
 	return true
 }
 
-// mergeSmall applies single changes to a list.
-func mergeSmall(old []byte, operands [][]byte) []byte {
-	dst := append(make([]byte, 0, len(old)+2*len(operands)), old...)
-	for _, o := range operands {
-		low := binary.LittleEndian.Uint16(o[1:])
-		at := lowerBound(dst, low)
-		there := at < len(dst) && binary.LittleEndian.Uint16(dst[at:]) == low
-		switch {
-		case o[0] == tagAdd && !there:
-			dst = slices.Insert(dst, at, o[1], o[2])
-		case o[0] == tagRemove && there:
+// listAdd and listRemove put the ids of a list into another one, or take them out of it.
+func listAdd(dst, ids []byte) []byte {
+	for ; len(ids) >= 2; ids = ids[2:] {
+		low := binary.LittleEndian.Uint16(ids)
+		if at := lowerBound(dst, low); at == len(dst) || binary.LittleEndian.Uint16(dst[at:]) != low {
+			dst = slices.Insert(dst, at, ids[0], ids[1])
+		}
+	}
+	return dst
+}
+
+func listRemove(dst, ids []byte) []byte {
+	for ; len(ids) >= 2 && len(dst) > 0; ids = ids[2:] {
+		low := binary.LittleEndian.Uint16(ids)
+		if at := lowerBound(dst, low); at < len(dst) && binary.LittleEndian.Uint16(dst[at:]) == low {
 			dst = slices.Delete(dst, at, at+2)
 		}
+	}
+	return dst
+}
+
+// partialSmall folds changes of a few ids into one operand.
+func partialSmall(operands [][]byte) []byte {
+	var room [2][2 * smallFolds]byte
+	come, gone := room[0][:0], room[1][:0]
+	for _, o := range operands {
+		adds, removes, _ := changesOf(o)
+		come, gone = listAdd(come, adds), listRemove(gone, adds)
+		come, gone = listRemove(come, removes), listAdd(gone, removes)
+	}
+	n := len(come) / 2
+	dst := append(make([]byte, 0, 3+len(come)+len(gone)), tagChanges, byte(n), byte(n>>8))
+	return append(append(dst, come...), gone...)
+}
+
+// mergeSmall applies changes of a few ids to a list.
+func mergeSmall(old []byte, operands [][]byte) []byte {
+	dst := append(make([]byte, 0, len(old)+2*smallFolds), old...)
+	for _, o := range operands {
+		adds, removes, _ := changesOf(o)
+		dst = listRemove(listAdd(dst, adds), removes)
 	}
 	if len(dst) <= 2*listMax {
 		return dst

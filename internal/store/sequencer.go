@@ -145,6 +145,8 @@ type sequencer struct {
 	names    map[dit.ID]dit.Name // of parents, with all that was applied
 	operands map[dit.ID]int      // on child counts, since they were folded
 	space    spaceGate
+	gathered gathered
+	ops      []gramOp // scratch memory of settleGrams
 	open     *group
 }
 
@@ -222,7 +224,11 @@ func (q *sequencer) send() {
 	g := q.open
 	q.open = nil
 	if g.dirty {
-		d, err := q.capture()
+		err := q.settleGrams()
+		var d *durable
+		if err == nil {
+			d, err = q.capture()
+		}
 		if err != nil {
 			q.s.fail(err)
 			g.err = q.s.failed()
@@ -306,6 +312,10 @@ func protect(fn func() error) (err error) {
 }
 
 func (q *sequencer) evaluateInternal(p *pending) error {
+	// It may read or make anew what the notes are about.
+	if err := q.settleGrams(); err != nil {
+		return err
+	}
 	b := q.s.db.NewBatch()
 	defer b.Close()
 	if err := protect(func() error { return p.internal(b) }); err != nil || b.Len() == 0 {
@@ -371,6 +381,10 @@ func (q *sequencer) begin(p *pending, b kv.Batch) *Tx {
 		s: q.s, sq: q, gen: q.gen, b: b, meta: p.meta,
 		time: q.s.o.Now().Truncate(time.Microsecond), seq: q.high.seq + 1, nextID: q.high.nextID, acked: acked,
 		entries: t.entries, places: t.places, counts: t.counts[:0], key: t.key[:0], buf: t.buf[:0], record: t.record[:0],
+		grams: t.grams[:0],
+	}
+	if cap(t.grams) > keepScratch {
+		t.grams = nil
 	}
 	if cap(t.record) > keepScratch {
 		t.record = nil
@@ -392,10 +406,19 @@ func (q *sequencer) commit(t *Tx, p *pending) error {
 		if err := t.seal(&high); err != nil {
 			return err
 		}
+		if len(t.grams) > 0 {
+			if err := t.b.Set(gramsKey(nil, t.seq), t.grams); err != nil {
+				return err
+			}
+		}
 	}
 	size := t.b.Size()
 	if err := q.apply(t.b); err != nil {
 		return err
+	}
+	if len(t.grams) > 0 {
+		q.gathered.notes = append(q.gathered.notes, t.grams...)
+		q.gathered.seqs = append(q.gathered.seqs, t.seq)
 	}
 	q.high = high
 	q.open.dirty = true

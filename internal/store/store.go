@@ -158,6 +158,12 @@ func open(db kv.DB, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Before indexes that are not wanted any more are dropped.
+	unsettled, err := s.recoverGrams()
+	if err != nil {
+		return nil, err
+	}
+	gen.indexes.unsettled = unsettled
 	if err := s.openIndexes(gen); err != nil {
 		return nil, err
 	}

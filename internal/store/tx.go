@@ -43,7 +43,8 @@ type Tx struct {
 	entries  map[dit.ID]*dit.Entry // changed here; nil: removed
 	places   map[placeKey]dit.ID   // changed here; 0: removed
 	states   []stateChange
-	broken   error // a change that failed half way
+	grams    []byte // a note: see grams.go
+	broken   error  // a change that failed half way
 	key, buf []byte
 	record   []byte
 }
@@ -192,31 +193,65 @@ func (t *Tx) position(parent dit.ID, normRDN string) (dit.ID, error) {
 }
 
 // Lookup finds an entry by its canonical name. When there is none, matched is the closest existing ancestor, or nil.
-func (t *Tx) Lookup(norm string) (e, matched *dit.Entry, err error) { return lookup(t, norm) }
+func (t *Tx) Lookup(norm string) (e, matched *dit.Entry, err error) {
+	// What readers know of the name may be of any age. It is right if the entry has that name in this transaction.
+	if id, _, ok := t.gen.caches.lookup(norm); ok && id != 0 {
+		e, err := t.Get(id)
+		if err != nil {
+			return nil, nil, err
+		}
+		if e != nil {
+			if has, err := t.hasName(e, norm); has || err != nil {
+				return e, nil, err
+			}
+		}
+	}
+	return lookup(t, norm)
+}
+
+// hasName reports whether norm is the canonical name of an entry.
+func (t *Tx) hasName(e *dit.Entry, norm string) (bool, error) {
+	if e.Parent == 0 {
+		return e.NormRDN == norm, nil
+	}
+	parent, err := t.parentName(e)
+	n := len(e.NormRDN)
+	return err == nil && len(norm) == n+1+len(parent.Norm) && norm[n] == ',' && norm[:n] == e.NormRDN && norm[n+1:] == parent.Norm, err
+}
 
 // Name composes the name of an entry.
 func (t *Tx) Name(e *dit.Entry) (dit.Name, error) {
 	if e.Parent == 0 {
 		return dit.Name{DN: e.RDN, Norm: e.NormRDN}, nil
 	}
-	parent, ok := t.sq.names[e.Parent]
-	if !ok {
-		p, err := t.Get(e.Parent)
-		if err != nil {
-			return dit.Name{}, err
-		}
-		if p == nil {
-			return dit.Name{}, corrupt("entry %d is a parent but does not exist", e.Parent)
-		}
-		if parent, err = t.Name(p); err != nil {
-			return dit.Name{}, err
-		}
-		if len(t.sq.names) >= maxKnownNames {
-			clear(t.sq.names)
-		}
-		t.sq.names[e.Parent] = parent
+	parent, err := t.parentName(e)
+	if err != nil {
+		return dit.Name{}, err
 	}
 	return compose(e, parent), nil
+}
+
+// parentName composes the name of the parent of an entry that has one.
+func (t *Tx) parentName(e *dit.Entry) (dit.Name, error) {
+	if parent, ok := t.sq.names[e.Parent]; ok {
+		return parent, nil
+	}
+	p, err := t.Get(e.Parent)
+	if err != nil {
+		return dit.Name{}, err
+	}
+	if p == nil {
+		return dit.Name{}, corrupt("entry %d is a parent but does not exist", e.Parent)
+	}
+	parent, err := t.Name(p)
+	if err != nil {
+		return dit.Name{}, err
+	}
+	if len(t.sq.names) >= maxKnownNames {
+		clear(t.sq.names)
+	}
+	t.sq.names[e.Parent] = parent
+	return parent, nil
 }
 
 // NumChildren returns the number of entries directly beneath.
@@ -262,11 +297,14 @@ func (t *Tx) Put(c PutRequest) (dit.Change, error) {
 	if err := t.admit(c.Entry); err != nil {
 		return dit.Change{}, err
 	}
-	written := t.b.Len()
+	written := t.written()
 	ch, err := t.put(c)
 	t.brokenBy(err, written)
 	return ch, err
 }
+
+// written rises with all that is written.
+func (t *Tx) written() int { return t.b.Len() + len(t.grams) }
 
 // brokenBy keeps a transaction from being committed after a change that failed half way, or for a reason other than what it
 // asked for.
@@ -275,7 +313,7 @@ func (t *Tx) brokenBy(err error, written int) {
 		return
 	}
 	var asked *ldap.Error
-	if !errors.As(err, &asked) || t.b.Len() != written {
+	if !errors.As(err, &asked) || t.written() != written {
 		t.broken = err
 	}
 }
@@ -429,7 +467,7 @@ func (t *Tx) replace(ch *dit.Change) error {
 
 // Remove removes a leaf entry. With entries beneath it is notAllowedOnNonLeaf.
 func (t *Tx) Remove(e *dit.Entry) (dit.Change, error) {
-	written := t.b.Len()
+	written := t.written()
 	ch, err := t.remove(e)
 	t.brokenBy(err, written)
 	return ch, err
