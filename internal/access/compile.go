@@ -208,6 +208,7 @@ const ownSuffix = ":self"
 
 // attributes compiles attrs and reports whether the rule is about the entry, and whether about attributes.
 func (c *compiler) attributes() (ofEntry, ofAttrs bool) {
+	var but cover
 	cover := &c.out.cover
 	cover.types = make(Mask, len(c.schema.AttributeTypes())/64+1)
 	wildcard := func(want func(t *schema.AttributeType) bool) {
@@ -225,6 +226,8 @@ func (c *compiler) attributes() (ofEntry, ofAttrs bool) {
 	for i, a := range c.in.Attrs {
 		at := fmt.Sprintf("attrs[%d]", i)
 		switch {
+		case strings.HasPrefix(a, exceptPrefix):
+			c.except(at, a[len(exceptPrefix):], &but)
 		case a == "entry":
 			ofEntry = true
 		case a == "*":
@@ -250,7 +253,24 @@ func (c *compiler) attributes() (ofEntry, ofAttrs bool) {
 			c.named(at, a, cover)
 		}
 	}
+	for i := range but.types {
+		cover.types[i] &^= but.types[i]
+	}
 	return ofEntry, ofAttrs
+}
+
+// exceptPrefix before an attribute in attrs leaves it out of what the other elements name.
+const exceptPrefix = "!"
+
+// except notes an attribute that is left out, with its subtypes.
+func (c *compiler) except(at, name string, but *cover) {
+	if !slices.ContainsFunc(c.in.Attrs, func(a string) bool { return a == "*" || a == "+" || strings.HasPrefix(a, "@") }) {
+		c.bad(at, `write "*", "+" or "@class" as well`, "attrs: %s says what is left out, but there is nothing that has it", show(exceptPrefix+name))
+		return
+	}
+	if c.named(at, name, but); len(but.descs) > 0 {
+		c.bad(at, "leave the attribute out with all its options", "attrs: %s leaves out certain values", show(exceptPrefix+name))
+	}
 }
 
 // allows reports whether entries of a class may have an attribute.
