@@ -69,13 +69,16 @@ func unmountAtEnd(t *testing.T, dir string) {
 // breakDisk makes every further access to an ext4 fail with EIO, as a disk does that was pulled out.
 func breakDisk(t *testing.T, dir string) {
 	t.Helper()
-	const shutdown, withoutJournalFlush = 0x8004587d, uint32(2) // EXT4_IOC_SHUTDOWN
+	// EXT4_IOC_SHUTDOWN after what is on its way has been written. The ways without that are no use here: fdatasync returns
+	// without an error now and then from a journal commit that they have cut short, so that a file into which a plain loop
+	// writes and syncs blocks lost one in an eighth of all runs. Losing what was not synced is for the power cuts to test.
+	const shutdown, everythingWritten = 0x8004587d, uint32(0)
 	f, err := os.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	how := withoutJournalFlush
+	how := everythingWritten
 	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), shutdown, uintptr(unsafe.Pointer(&how))); errno != 0 {
 		t.Fatalf("the file system cannot be broken: %v", errno)
 	}
