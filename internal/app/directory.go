@@ -194,7 +194,7 @@ func openError(c *config.Config, err error) error {
 	case errors.As(err, &newer):
 		return fmt.Errorf("data_dir %s: %w", c.DataDir, err)
 	case errors.Is(err, kv.ErrReadOnly), errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("data_dir %s cannot be written to: give it to the user that the server runs as", c.DataDir)
+		return fmt.Errorf("data_dir %s cannot be written to: give it to the user that the server runs as, or mount its file system for writing", c.DataDir)
 	}
 	return fmt.Errorf("data_dir %s: %w", c.DataDir, err)
 }

@@ -2,10 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net"
 	"os"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -43,6 +47,28 @@ func bindAt(ts *testscript.TestScript, neg bool, args []string) {
 	_, err = c.Bind(ctx, args[1], password.String())
 	if got := ldap.CodeOf(err); int(got) != want {
 		ts.Fatalf("the bind gives %d (%v), want %d", got, err, want)
+	}
+}
+
+// says sends octets as they stand.
+func says(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: says OCTETS TEXT")
+	}
+	octets, err := strconv.Unquote(`"` + args[0] + `"`)
+	ts.Check(err)
+	c, err := net.Dial("tcp", "127.0.0.1:"+ts.Getenv("PORT"))
+	ts.Check(err)
+	defer c.Close()
+	ts.Check(c.SetDeadline(time.Now().Add(time.Minute)))
+	_, err = c.Write([]byte(octets))
+	ts.Check(err)
+	answer, err := io.ReadAll(c)
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		ts.Fatalf("the connection goes on: %v", err)
+	}
+	if !strings.Contains(string(answer), args[1]) {
+		ts.Fatalf("the answer is %q", answer)
 	}
 }
 

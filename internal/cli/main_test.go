@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 //	newformat DIR         mark a store as written by a later version
 //	bind N DN WORD...     bind at $PORT and demand this result code; a word that names a file stands for its first line, and
 //	                      the words together are the password
+//	says OCTETS TEXT      send octets, as in a text of Go, to $PORT: the answer has TEXT in it, and the connection ends
 //	totp FILE TO [STEPS]  write the code of a token, of whose otpauth URI FILE is, now or some steps later
 //	part FILE PATTERN TO  write what the parenthesis of a pattern matches
 //	absent FILE NAME...   demand that a file has none of the first lines of others in it
@@ -77,6 +78,7 @@ func TestScripts(t *testing.T) {
 			"pasted":    pasted,
 			"newformat": newFormat,
 			"bind":      bindAt,
+			"says":      says,
 			"totp":      totp,
 			"part":      part,
 			"absent":    absent,
