@@ -61,6 +61,56 @@ def slapd(address, port):
     os.makedirs(where + "/conf")
     os.makedirs(where + "/data")
     with open("/usr/share/slapd/slapd.init.ldif") as f:
+        text = f.read()
+    hashed = subprocess.run(["slappasswd", "-s", "admin-secret"], capture_output=True, text=True, check=True).stdout.strip()
+    for old, new in (("@SUFFIX@", SUFFIX), ("@PASSWORD@", hashed), ("/var/lib/ldap", where + "/data"), ("/var/run/slapd", where)):
+        if old not in text:
+            fail(f"Debian's slapd.init.ldif does not hold {old} any more")
+        text = text.replace(old, new)
+    # A password as it comes over from /etc/shadow.
+    crypted = subprocess.run(["openssl", "passwd", "-6", "alice-secret"], capture_output=True, text=True, check=True).stdout.strip()
+    data = f"""dn: {SUFFIX}
+objectClass: dcObject
+objectClass: organization
+o: Example
+dc: example
+
+dn: ou=people,{SUFFIX}
+objectClass: organizationalUnit
+ou: people
+
+dn: uid=alice,ou=people,{SUFFIX}
+objectClass: inetOrgPerson
+uid: alice
+cn: Alice
+sn: Alice
+mail: alice@example.org
+userPassword: {{CRYPT}}{crypted}
+"""
+    for name, content, base in (("init", text, "cn=config"), ("data", data, SUFFIX)):
+        with open(f"{where}/{name}.ldif", "w") as f:
+            f.write(content)
+        subprocess.run(["slapadd", "-F", where + "/conf", "-b", base, "-l", f"{where}/{name}.ldif"], check=True)
+    start(["slapd", "-F", where + "/conf", "-h", f"ldap://{address}:{port}/", "-d", "0"], lambda: answers(address, port), open(where + "/log", "w"))
+
+
+def portolan(address, port, secure):
+    """A directory that init makes, with one person."""
+    where = os.path.join(WORK, "portolan")
+    subprocess.run([PORTOLAN, "init", "--suffix", SUFFIX, "--dir", where, "--address", address, "--ldap-port", str(port),
+                    "--ldaps-port", str(secure), "--name", address], check=True, stdout=subprocess.DEVNULL)
+    with open(where + "/alice.ldif", "w") as f:
+        f.write(f"dn: uid=alice,ou=people,{SUFFIX}\nobjectClass: inetOrgPerson\nuid: alice\ncn: Alice\nsn: Alice\nuserPassword: alice-secret\n")
+    subprocess.run([PORTOLAN, "import", "--config", where + "/portolan.toml", "--add", where + "/alice.ldif"], check=True, stdout=subprocess.DEVNULL)
+    log = open(where + "/log", "w")
+    start([PORTOLAN, "serve", "--config", where + "/portolan.toml"], lambda: "portolan: ready" in open(log.name).read(), log)
+    return where + "/ca.pem"
+
+
+def table():
+    """The rows of docs/security.md: ID, what slapd's severity is, what Portolan's is. "-" is no such finding."""
+    rows = {}
+    with open("docs/security.md") as f:
         text = f.read().split("### slapd and Portolan, side by side\n")[1]
     for line in text.splitlines():
         row = re.match(r"\| `([a-z-]+)` \| (\w+|-) [^|]*\| (\w+|-) [^|]*\|$", line)
