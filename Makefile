@@ -7,7 +7,7 @@ export CGO_ENABLED ?= 0
 
 FUZZTIME ?= 10s
 
-.PHONY: all build run test vet race lint bench bench-compare fuzz interop chaos holes clean
+.PHONY: all build run test vet race lint vuln bench bench-compare fuzz interop chaos holes clean
 
 all: build
 
@@ -30,8 +30,13 @@ vet:
 race:
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m ./internal/... ./ldap ./ldif ./ber
 
+# lint analyses the source with golangci-lint and gosec, in the versions that test/lint.sh names; it builds them where they are missing.
 lint:
-	golangci-lint run ./...
+	@test/lint.sh golangci-lint gosec
+
+# vuln looks for known vulnerabilities in what is used, where vuln.go.dev can be reached.
+vuln:
+	@test/lint.sh govulncheck
 
 # fuzz runs every fuzz target for FUZZTIME.
 fuzz:

@@ -99,7 +99,7 @@ func (b *backup) prepare() error {
 	if len(there) > 0 {
 		return fmt.Errorf("%s is not empty: name a directory that is, or that does not exist", b.dir)
 	}
-	return os.Chmod(b.dir, 0o700)
+	return os.Chmod(b.dir, 0o700) // #nosec G302 -- a directory
 }
 
 // backupReserve is room for what is not known beforehand.

@@ -95,7 +95,7 @@ func (d *Directory) writeMirror(s *schema.Schema) error {
 	text := []byte("# What was defined by modifying cn=Subschema. The server keeps it in its store and writes this copy; changes to\n" +
 		"# it have no effect. Elsewhere it can be named under [schema] files as it is.\ndn: cn=Subschema\n")
 	next := d.mirror + ".new"
-	if err := os.WriteFile(next, schema.AppendLive(text, s.Live()), 0o644); err != nil {
+	if err := os.WriteFile(next, schema.AppendLive(text, s.Live()), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(next, d.mirror)

@@ -94,7 +94,7 @@ type lane struct {
 }
 
 func newLane(c *course, st []*stats, seed uint64) *lane {
-	l := &lane{c: c, stats: st, rng: rand.New(rand.NewPCG(seed, 0x706f72746f6c616e)), slots: make([]slot, c.depth), free: make([]uint16, c.depth)}
+	l := &lane{c: c, stats: st, rng: rand.New(rand.NewPCG(seed, 0x706f72746f6c616e)), slots: make([]slot, c.depth), free: make([]uint16, c.depth)} // #nosec G404 -- which requests a benchmark makes, the same every time
 	for i := range l.free {
 		l.free[i] = uint16(c.depth - 1 - i)
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // benchPasswordEnv is where bench takes the password of --bind-dn from when there is no --password-file.
-const benchPasswordEnv = "PORTOLAN_BENCH_PASSWORD"
+const benchPasswordEnv = "PORTOLAN_BENCH_PASSWORD" // #nosec G101 -- the name of a variable
 
 // defaultPeople is the size of the data set where nothing else is said.
 const defaultPeople = 100_000

@@ -15,6 +15,7 @@ func newMan(p *program) *cobra.Command {
 		Long:  "Man writes one manual page for each command into DIR, which is made where it is missing.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			// #nosec G301 -- man pages are for everybody
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return err
 			}

@@ -3,7 +3,7 @@ package credential
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha1"
+	"crypto/sha1" // #nosec G505 -- lists of breached passwords
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -137,7 +137,7 @@ func hexDigits(line []byte) int {
 
 // hashOf returns the SHA-1 of a password in capital hexadecimal digits.
 func hashOf(password []byte) []byte {
-	sum := sha1.Sum(password)
+	sum := sha1.Sum(password) // #nosec G401 -- the form in which lists of breached passwords come
 	return bytes.ToUpper(hex.AppendEncode(nil, sum[:]))
 }
 
@@ -285,6 +285,6 @@ func readWordList(r io.ReaderAt, size int64) (*Breached, error) {
 }
 
 func wordKey(word []byte) uint64 {
-	sum := sha1.Sum(word)
+	sum := sha1.Sum(word) // #nosec G401 -- the form in which lists of breached passwords come
 	return binary.BigEndian.Uint64(sum[:])
 }

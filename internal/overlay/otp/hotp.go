@@ -2,7 +2,7 @@ package otp
 
 import (
 	"crypto/hmac"
-	"crypto/sha1"
+	"crypto/sha1" // #nosec G505 -- RFC 6238: what authenticators have
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/binary"

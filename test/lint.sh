@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Analyses the source with tools that are not part of Go, each in a version that is written here: test/lint.sh NAME...
+# A tool that is not there is built, in at most ten minutes. Where that cannot be done (no network, a Go too old or too new for
+# it) this says so in capitals and does not fail, so that a machine without a network can run everything else. What a tool finds
+# fails.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+bin=$(go env GOPATH)/bin
+failed=0 skipped=()
+
+# there NAME VERSION MODULE: the tool in this version, built where it is not there.
+there() {
+	local file=$bin/$1 log
+	if [ -x "$file" ] && go version -m "$file" 2>/dev/null | grep -qE "^\s+mod\s.*\s$2(\s|$)"; then return 0; fi
+	log=$(mktemp)
+	echo "building $1 $2"
+	if ! timeout 600 go install "$3@$2" >"$log" 2>&1; then
+		grep -v '^go: downloading' "$log" | tail -n 5
+		rm -f "$log"
+		return 1
+	fi
+	rm -f "$log"
+}
+
+skip() {
+	skipped+=("$1")
+	printf '\n*** NOT DONE: %s: %s ***\n\n' "$1" "$2"
+}
+
+for tool in "$@"; do
+	echo "== $tool"
+	case $tool in
+	golangci-lint)
+		there golangci-lint v2.7.2 github.com/golangci/golangci-lint/v2/cmd/golangci-lint || { skip "$tool" "it could not be built"; continue; }
+		"$bin/golangci-lint" run ./... || failed=1
+		;;
+	gosec)
+		# What is left out, and why, is in .gosec.
+		there gosec v2.22.11 github.com/securego/gosec/v2/cmd/gosec || { skip "$tool" "it could not be built"; continue; }
+		left=$(sed -nE 's/^(G[0-9]+).*/\1/p' .gosec | paste -sd,)
+		# Without the variable gosec asks go list for the version of Go for each file.
+		GOSECGOVERSION=$(go env GOVERSION) "$bin/gosec" -quiet ${left:+-exclude="$left"} -exclude-dir=test ./... || failed=1
+		;;
+	govulncheck)
+		there govulncheck v1.1.4 golang.org/x/vuln/cmd/govulncheck || { skip "$tool" "it could not be built"; continue; }
+		out=$("$bin/govulncheck" ./... 2>&1)
+		code=$?
+		echo "$out" | tail -n 40
+		if [ $code -ne 0 ] && echo "$out" | grep -qE 'fetching vulnerabilities|vuln\.go\.dev|no such host|connection refused|timeout'; then
+			skip "$tool" "the database of vulnerabilities (vuln.go.dev) could not be read"
+		elif [ $code -ne 0 ]; then
+			failed=1
+		fi
+		;;
+	*)
+		echo "there is no $tool: write golangci-lint, gosec or govulncheck"
+		exit 2
+		;;
+	esac
+done
+[ ${#skipped[@]} -eq 0 ] || echo "*** NOT DONE: ${skipped[*]} ***"
+exit $failed
