@@ -12,8 +12,13 @@ import (
 )
 
 const (
-	// pause is the least time between two steps: what happens meanwhile is told together (RFC 4533 section 3.9).
-	pause = 10 * time.Millisecond
+	// pause is the least time between two steps: what happens meanwhile is told together (RFC 4533 section 3.9). maxPause is
+	// the longest, which a client may be behind for it.
+	pause    = 10 * time.Millisecond
+	maxPause = time.Second
+	// restFor is how many times as long as a step the pause behind it is, within those bounds. Each change of a group of a
+	// hundred thousand sends all of it to every consumer: ten of them would leave nothing to those who write.
+	restFor = 19
 	// cookiePause is the least time between two messages that are nothing but a cookie.
 	cookiePause = time.Second
 	// manyGone is how many entries must go at once for their UUIDs to be sent together.
@@ -52,10 +57,11 @@ func (s *session) persist(ctx context.Context) error {
 			default:
 			}
 		}
+		began := s.Now()
 		if err := s.step(ctx); err != nil {
 			return err
 		}
-		wait.Reset(pause)
+		wait.Reset(rest(s.Now().Sub(began)))
 		select {
 		case <-wait.C:
 		case <-ctx.Done():
@@ -63,6 +69,9 @@ func (s *session) persist(ctx context.Context) error {
 		}
 	}
 }
+
+// rest returns the pause behind a step that took this long.
+func rest(took time.Duration) time.Duration { return min(max(restFor*took, pause), maxPause) }
 
 // giveCookie sends the cookie of what the client has been told.
 func (s *session) giveCookie() error {
