@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,23 +176,24 @@ func TestPoolBackgroundNeverTakesAllWorkers(t *testing.T) {
 func TestPoolBackgroundGetsAPartOfTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPool(PoolConfig{Workers: 2, BackgroundPart: 16, MaxWait: time.Hour, PerSource: 100})
-		begun, ran := time.Now(), 0
+		begun := time.Now()
+		var ran atomic.Int32
 		for range 20 {
 			if err := p.Submit(Job{Class: Background}, func(err error) {
 				if err == nil {
 					time.Sleep(10 * time.Millisecond)
-					ran++
+					ran.Add(1)
 				}
 			}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		// The first begins at once; each ten milliseconds of work are paid for with eighty.
-		for _, want := range []int{1, 6, 11} {
+		for _, want := range []int32{1, 6, 11} {
 			time.Sleep(time.Duration(want-1)*80*time.Millisecond + 20*time.Millisecond - time.Since(begun))
 			synctest.Wait()
-			if ran != want {
-				t.Errorf("after %v: %d jobs were run, not %d", time.Since(begun), ran, want)
+			if ran.Load() != want {
+				t.Errorf("after %v: %d jobs were run, not %d", time.Since(begun), ran.Load(), want)
 			}
 		}
 		// Who is waited for does not rest, and neither does a pool that is being closed.
@@ -199,8 +201,8 @@ func TestPoolBackgroundGetsAPartOfTheTime(t *testing.T) {
 		if err := p.Do(context.Background(), Job{}, func() {}); err != nil || time.Since(at) > 0 {
 			t.Errorf("a normal job: %v after %v", err, time.Since(at))
 		}
-		if err := p.Close(context.Background()); err != nil || ran != 20 || time.Since(at) > 100*time.Millisecond {
-			t.Errorf("closing: %v, %d jobs were run, after %v", err, ran, time.Since(at))
+		if err := p.Close(context.Background()); err != nil || ran.Load() != 20 || time.Since(at) > 100*time.Millisecond {
+			t.Errorf("closing: %v, %d jobs were run, after %v", err, ran.Load(), time.Since(at))
 		}
 		time.Sleep(time.Second) // a timer that was set ends
 	})
