@@ -52,8 +52,10 @@ func (a *AccessLog) Closed(c *op.Conn, reason string) {
 
 // StartTLS logs a StartTLS request, which no handler sees.
 func (a *AccessLog) StartTLS(c *op.Conn, refused error) {
-	b := append(appendBegin(nil, a.now(), c), " starttls result="...)
-	a.lines.Append(append(strconv.AppendInt(b, int64(ldap.CodeOf(refused)), 10), '\n'))
+	line := scratches.Get().(*scratch)
+	defer scratches.Put(line)
+	line.b = append(strconv.AppendInt(append(line.begin(a.now(), c), " starttls result="...), int64(ldap.CodeOf(refused)), 10), '\n')
+	a.lines.Append(line.b)
 }
 
 // Middleware logs every operation when it has ended.
@@ -75,10 +77,6 @@ func (a *AccessLog) Middleware() op.Middleware {
 
 // keepLine is the largest line whose memory is kept.
 const keepLine = 16 << 10
-
-func appendBegin(b []byte, now time.Time, c *op.Conn) []byte {
-	return strconv.AppendUint(append(appendTime(b, now), " conn="...), c.ID, 10)
-}
 
 // appendTime appends a time as 2006-01-02T15:04:05.000000Z. It is made for every operation: time.AppendFormat takes five
 // times as long.

@@ -49,23 +49,17 @@ func NewSubtree(s *schema.Schema, point string, specification []byte) (*Subtree,
 // Covers reports whether the entry of a canonical name is in the part. classes is asked for its object classes, where these
 // matter.
 func (t *Subtree) Covers(s *schema.Schema, norm string, classes func() [][]byte) bool {
-	if !NameBeneath(norm, t.base) {
+	if !schema.DNUnder([]byte(norm), []byte(t.base)) {
 		return false
 	}
 	if below := NameDepth(norm) - t.depth; below < t.spec.Minimum || t.spec.Maximum >= 0 && below > t.spec.Maximum {
 		return false
 	}
-	if slices.ContainsFunc(t.chopBefore, func(chop string) bool { return NameBeneath(norm, chop) }) ||
-		slices.ContainsFunc(t.chopBeneath, func(chop string) bool { return norm != chop && NameBeneath(norm, chop) }) {
+	if slices.ContainsFunc(t.chopBefore, func(chop string) bool { return schema.DNUnder([]byte(norm), []byte(chop)) }) ||
+		slices.ContainsFunc(t.chopBeneath, func(chop string) bool { return norm != chop && schema.DNUnder([]byte(norm), []byte(chop)) }) {
 		return false
 	}
 	return len(t.spec.Filter) == 0 || refined(s, t.spec.Filter, classes())
-}
-
-// NameBeneath reports whether a canonical name is base or below it: every comma of one is a border between RDNs.
-func NameBeneath(norm, base string) bool {
-	rest, ok := strings.CutSuffix(norm, base)
-	return ok && (base == "" || rest == "" || rest[len(rest)-1] == ',')
 }
 
 // NameDepth is the number of RDNs of a canonical name.

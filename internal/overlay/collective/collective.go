@@ -222,7 +222,7 @@ func (t *table) concerns(c *dit.Change) bool {
 			return true
 		}
 	}
-	return c.Kind == dit.ChangeRename && slices.ContainsFunc(t.norms, func(point string) bool { return op.NameBeneath(point, c.Old.Norm) })
+	return c.Kind == dit.ChangeRename && slices.ContainsFunc(t.norms, func(point string) bool { return schema.DNUnder([]byte(point), []byte(c.Old.Norm)) })
 }
 
 // values is op.View.Values. Values of several subentries are combined (RFC 3671 section 1.2).
@@ -308,7 +308,7 @@ func (t *table) within(r op.Reader, e *dit.Entry, attr string, f func(*source) (
 				return err
 			}
 		}
-		if !op.NameBeneath(src.part.Point, areas) || !src.part.Covers(s, norm, func() [][]byte { return classesOf(s, e) }) {
+		if !schema.DNUnder([]byte(src.part.Point), []byte(areas)) || !src.part.Covers(s, norm, func() [][]byte { return classesOf(s, e) }) {
 			continue
 		}
 		if more, err := f(src); err != nil || !more {

@@ -366,7 +366,7 @@ func (t *table) choose(r op.Reader, who subject) (*governing, error) {
 	var groups *dit.IDSet
 	for i := range t.rules {
 		rule := &t.rules[i]
-		if rule.base != "" && !op.NameBeneath(who.name.Norm, rule.base) {
+		if rule.base != "" && !schema.DNUnder([]byte(who.name.Norm), []byte(rule.base)) {
 			continue
 		}
 		if rule.group != 0 {
