@@ -35,11 +35,13 @@ func (m *Memory) Hold(octets int) *Hold {
 	return h
 }
 
-// Grow takes more octets; false, and nothing taken, when there are not enough. Callbacks of others may be called: see Idle.
+// Grow takes more octets; false, and nothing taken, when there are not enough. It ends Idle, as Busy does: what grows is being
+// used, and must not be given up for its own growth. Callbacks of others may be called: see Idle.
 func (h *Hold) Grow(octets int) bool {
 	m := h.m
 	var gone []func()
 	m.mu.Lock()
+	h.unlist()
 	ok := !h.gone
 	for ok && m.left < int64(octets) {
 		oldest := m.idle.Front()

@@ -54,6 +54,23 @@ func TestMemoryGrows(t *testing.T) {
 	}
 }
 
+// What is idle and grows would otherwise be its own victim: given up, and the octets that it then took never given back.
+func TestMemoryOfWhatGrowsWhileIdle(t *testing.T) {
+	m := NewMemory(100)
+	h := m.Hold(60)
+	h.Idle(func() { t.Error("it lost itself") })
+	if h.Grow(50) {
+		t.Fatal("grew beyond the account")
+	}
+	if !h.Grow(40) || !h.Busy() {
+		t.Fatal("did not grow to all of it")
+	}
+	h.Release()
+	if m.left != 100 || m.idle.Len() != 0 {
+		t.Fatalf("%d octets left, %d lists", m.left, m.idle.Len())
+	}
+}
+
 func TestMemoryOfManyAtOnce(t *testing.T) {
 	m := NewMemory(1000)
 	var all sync.WaitGroup
