@@ -5,6 +5,12 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X portolan/internal/cli.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
+# The toolchain that go.mod names, where it can be had; "make GOTOOLCHAIN=local" builds with the Go that is installed.
+ifeq ($(origin GOTOOLCHAIN),undefined)
+GOTOOLCHAIN := $(shell GO='$(GO)' test/toolchain.sh)
+endif
+export GOTOOLCHAIN
+
 FUZZTIME ?= 10s
 
 .PHONY: all build run test vet race lint vuln bench bench-compare fuzz interop chaos holes clean

@@ -2,9 +2,14 @@
 # Analyses the source with tools that are not part of Go, each in a version that is written here: test/lint.sh NAME...
 # A tool that is not there is built, in at most ten minutes. Where that cannot be done (no network, a Go too old or too new for
 # it) this says so in capitals and does not fail, so that a machine without a network can run everything else. What a tool finds
-# fails.
+# fails, but for a known vulnerability of Go's own library whose mended version cannot be had here: that is said in capitals too.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+wish=${GOTOOLCHAIN:-}
+GOTOOLCHAIN=$(test/toolchain.sh)
+export GOTOOLCHAIN
+# As the binary is built: with cgo other code is in it.
+export CGO_ENABLED=0
 bin=$(go env GOPATH)/bin
 failed=0 skipped=()
 
@@ -25,6 +30,46 @@ there() {
 skip() {
 	skipped+=("$1")
 	printf '\n*** NOT DONE: %s: %s ***\n\n' "$1" "$2"
+}
+
+# vulnerabilities reads what govulncheck says and prints a line for each: its ID, "go" or the module, the version that mends it or
+# "none". What is imported or required, but not called, has no "Vulnerability #" and does not count.
+vulnerabilities() {
+	awk '
+		function out() { if (id != "") print id, where, fixed; id = "" }
+		/^Vulnerability #/ { out(); id = $NF; where = "?"; fixed = "none" }
+		/^=== / { out() }
+		/^  Standard library/ { where = "go" }
+		/^  Module: / { where = $2 }
+		/^    Fixed in: .*@/ { sub(/.*@/, ""); fixed = $1 }
+		END { out() }'
+}
+
+# obtainable VERSION: this toolchain, or one that mends what it mends, is here or can be fetched. Who has set GOTOOLCHAIN=local
+# does not want it.
+obtainable() {
+	[ "$wish" != local ] && GOTOOLCHAIN=$1 timeout 180 go version >/dev/null 2>&1
+}
+
+# judge reads vulnerabilities and says which of them can be mended here; it fails when there is one.
+judge() {
+	local id where fixed code=0 left=()
+	while read -r id where fixed; do
+		if [ "$where" != go ]; then
+			echo "$id: in the module $where; mended in: $fixed"
+			code=1
+		elif [ "$fixed" != none ] && obtainable "$fixed"; then
+			echo "$id: in the library of $(go env GOVERSION); write in go.mod: toolchain $fixed, or newer"
+			code=1
+		else
+			left+=("$id (mended in $fixed)")
+		fi
+	done
+	if [ ${#left[@]} -gt 0 ]; then
+		printf '\n*** KNOWN VULNERABILITIES in the library of %s, which cannot be mended here: %s ***\n\n' "$(go env GOVERSION)" \
+			"$(printf '%s, ' "${left[@]}" | sed 's/, $//')"
+	fi
+	return $code
 }
 
 for tool in "$@"; do
@@ -60,7 +105,9 @@ for tool in "$@"; do
 		if [ $code -ne 0 ] && ! echo "$out" | grep -q '^Vulnerability #'; then
 			skip "$tool" "the database of vulnerabilities (vuln.go.dev) could not be read"
 		elif [ $code -ne 0 ]; then
-			failed=1
+			echo "$out" | vulnerabilities | judge || failed=1
+		else
+			echo "nothing is known of what is called, with $(go env GOVERSION)"
 		fi
 		;;
 	*)
