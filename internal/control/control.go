@@ -31,6 +31,14 @@ func noValue(name, source string) func(ldap.Control) (any, error) {
 	}
 }
 
+// maxListed bounds the attributes that a control names: as many as limits.max_attributes takes of a search by itself.
+const maxListed = 1000
+
+// tooMany refuses a control that names more than maxListed.
+func tooMany(control string) error {
+	return ldap.Errorf(ldap.AdminLimitExceeded, "the %s control names more than %d attributes", control, maxListed)
+}
+
 // critical is noValue for a control that must be marked as critical.
 func critical(name, source string) func(ldap.Control) (any, error) {
 	parse := noValue(name, source)

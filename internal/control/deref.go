@@ -16,13 +16,18 @@ import (
 // DerefOID is the dereference control, request and response (draft-masarati-ldap-deref).
 const DerefOID = "1.3.6.1.4.1.4203.666.5.16"
 
-// maxDerefs bounds the entries that are fetched for one entry of a result.
-const maxDerefs = 10_000
+const (
+	// maxDerefs bounds the entries that are fetched for one entry of a result, maxDerefOctets what is told of them.
+	maxDerefs      = 10_000
+	maxDerefOctets = 16 << 20
+	// maxDerefSpecs bounds the attributes that are dereferenced.
+	maxDerefSpecs = 64
+)
 
 // Deref returns attributes of the entries that an entry of a result names (draft-masarati-ldap-deref-01). It shows what
 // searches of the same client would show of those entries, and values of the naming attribute only where they are part of
 // what may be read of the entry itself. It costs what those searches would cost: each entry counts as examined. An entry of
-// the result that names too many is returned without the control.
+// the result that names too many, or entries of which too much would be told, is returned without the control.
 func Deref(p *op.Ports) op.Control {
 	return op.Control{
 		OID: DerefOID, Name: "dereference", Source: "draft-masarati-ldap-deref-01",
@@ -53,7 +58,11 @@ func parseDeref(c ldap.Control) (any, error) {
 		return nil, malformed
 	}
 	var specs []derefSpec
+	wants := 0
 	for !list.Empty() {
+		if len(specs) == maxDerefSpecs {
+			return nil, ldap.Errorf(ldap.AdminLimitExceeded, "the dereference control takes at most %d attributes to be dereferenced", maxDerefSpecs)
+		}
 		var s derefSpec
 		var seq, attrs ber.Reader
 		if !list.Element(ber.Sequence, &seq) || !seq.Bytes(ber.OctetString, &s.attr) ||
@@ -64,6 +73,9 @@ func parseDeref(c ldap.Control) (any, error) {
 			var attr []byte
 			if !attrs.Bytes(ber.OctetString, &attr) {
 				return nil, malformed
+			}
+			if wants++; wants > maxListed {
+				return nil, tooMany("dereference")
 			}
 			s.wants = append(s.wants, attr)
 		}
@@ -160,6 +172,9 @@ func (d *dereference) entry(ctx context.Context, r op.Reader, e *dit.Entry, name
 			}
 			if value, err = d.appendResult(value, r, c, dn); err != nil {
 				return controls, err
+			}
+			if len(value) > maxDerefOctets {
+				return controls, nil
 			}
 		}
 	}

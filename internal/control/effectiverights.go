@@ -68,6 +68,9 @@ func parseEffectiveRights(c ldap.Control) (any, error) {
 			if !list.Bytes(ber.OctetString, &attr) {
 				return nil, malformed
 			}
+			if len(q.attrs) == maxListed {
+				return nil, tooMany("get effective rights")
+			}
 			q.attrs = append(q.attrs, attr)
 		}
 		q.authzID, q.self = string(who), len(who) == 0

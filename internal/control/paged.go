@@ -94,10 +94,16 @@ func (p *pagedRequest) around(ctx context.Context, req *op.Request, next func(co
 			return all[:plan.Max], nil
 		}
 	}
+	ended := false
+	defer func() {
+		if !ended {
+			at.drop() // an error or a panic
+		}
+	}()
 	if err := next(ctx); err != nil {
-		at.drop()
 		return err
 	}
+	ended = true
 	more := plan.More
 	switch {
 	case plan.From != nil && more:

@@ -51,6 +51,9 @@ func parseReadEntry(c ldap.Control) (any, error) {
 		if !list.Bytes(ber.OctetString, &attr) {
 			return nil, malformed
 		}
+		if len(attrs) == maxListed {
+			return nil, tooMany("read entry")
+		}
 		attrs = append(attrs, attr)
 	}
 	return attrs, nil

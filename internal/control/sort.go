@@ -110,6 +110,7 @@ func (s *sorting) around(ctx context.Context, req *op.Request, next func(context
 			req.Search.SortedBy = &op.SortedBy{Desc: c.desc, Reverse: c.reverse}
 		}
 		s.hold = s.memory.Hold(0)
+		defer s.hold.Release() // also where there is a panic
 		err := next(ctx)
 		s.hold.Release()
 		var cannot cannotSort

@@ -120,7 +120,14 @@ func (v *listView) around(ctx context.Context, req *op.Request, next func(contex
 			return all[lo:hi], nil
 		}
 	}
+	ended := false
+	defer func() {
+		if !ended {
+			v.at.drop() // a panic
+		}
+	}()
 	err := next(ctx)
+	ended = true
 	switch {
 	case failed != nil:
 		v.at.drop()
