@@ -66,6 +66,8 @@ type OpenOptions struct {
 	Log *slog.Logger
 	// ReadOnly opens the store without writing to it.
 	ReadOnly bool
+	// Warm fills the caches before they are asked: for a server, not for a command that soon ends.
+	Warm bool
 	// OnFatal is told of an error of the storage after which the process must end; it should not return.
 	OnFatal func(error)
 	// KV is a store that is open already, instead of the one beneath data_dir: tests keep theirs in memory. It is closed
@@ -181,7 +183,7 @@ func (d *Directory) storeOptions(o OpenOptions, space func() (uint64, error)) st
 		Schema: d.Schema(), Suffixes: c.Directory.AllSuffixes(), Indexes: indexes(c, d.Schema(), d.overlays),
 		CacheBytes: c.Store.EntryCache, Logger: o.Log,
 		Journal: store.Retention{MaxAge: c.Journal.MaxAge, MaxBytes: c.Journal.MaxBytes},
-		Now:     o.Now, FreeSpace: space, MinFree: uint64(c.Limits.MinFreeBytes), ReadOnly: o.ReadOnly,
+		Now:     o.Now, FreeSpace: space, MinFree: uint64(c.Limits.MinFreeBytes), ReadOnly: o.ReadOnly, Warm: o.Warm,
 	}
 }
 

@@ -87,7 +87,7 @@ func TestEntryCacheNeverGoesBack(t *testing.T) {
 
 // The table answers what it was told last or nothing at all, however full it is.
 func TestIDTableAgainstMap(t *testing.T) {
-	table := newIDTable(64 << 10)
+	table := newIDTable(64<<10, 0)
 	var stamp atomic.Uint64
 	want := make(map[string]dit.ID)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -126,7 +126,7 @@ func TestIDTableAgainstMap(t *testing.T) {
 }
 
 func TestIDTableTakesNothingOvertaken(t *testing.T) {
-	table := newIDTable(1 << 20)
+	table := newIDTable(1<<20, 0)
 	var stamp atomic.Uint64
 	k := table.key(kindName, "x")
 	stamp.Store(5)
@@ -143,7 +143,7 @@ func TestIDTableTakesNothingOvertaken(t *testing.T) {
 
 // Readers beside a writer see whole answers.
 func TestIDTableConcurrently(t *testing.T) {
-	table := newIDTable(32 << 10)
+	table := newIDTable(32<<10, 0)
 	var stamp atomic.Uint64
 	const keys = 2000
 	// The id under a key is always its number plus a multiple of keys.
@@ -168,5 +168,85 @@ func TestIDTableConcurrently(t *testing.T) {
 		table.fill(k, dit.ID(n+keys*(i/keys)), uint64(i), &stamp)
 	}
 	done.Store(true)
+	wait.Wait()
+}
+
+// A table that grows keeps what it has, and forgets nothing that is told it meanwhile.
+func TestIDTableGrows(t *testing.T) {
+	table := newIDTable(16<<20, 0)
+	var stamp atomic.Uint64
+	const each, writers = 30_000, 4
+	var wait sync.WaitGroup
+	for w := range writers {
+		wait.Go(func() {
+			for i := range each {
+				k := table.key(kindIndex, fmt.Sprint(w, " ", i))
+				table.fill(k, dit.ID(i), 1, &stamp)
+				switch i % 3 {
+				case 0:
+					table.remove(k)
+				case 1:
+					table.remove(k)
+					table.fill(k, dit.ID(i+1), 2, &stamp)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	var filled, kept int64
+	for w := range writers {
+		for i := range each {
+			id, _, ok := table.get(table.key(kindIndex, fmt.Sprint(w, " ", i)))
+			switch {
+			case i%3 == 0 && ok:
+				t.Fatalf("%d %d was removed, and is there", w, i)
+			case ok && id != dit.ID(i+i%3%2):
+				t.Fatalf("%d %d: %d", w, i, id)
+			case ok:
+				kept++
+			}
+			if i%3 != 0 {
+				filled++
+			}
+		}
+	}
+	if kept < filled*85/100 { // keys do not spread evenly: a bucket may be full
+		t.Errorf("%d of %d keys are left", kept, filled)
+	}
+	if n := table.filled.Load(); n != kept {
+		t.Errorf("it counts %d keys, and has %d", n, kept)
+	}
+	if octets := table.octets(); octets > 4<<20 {
+		t.Errorf("%d octets for %d keys", octets, kept)
+	}
+	sized := newIDTable(16<<20, filled)
+	if sized.octets() != table.octets() {
+		t.Errorf("a table made for %d keys takes %d octets, one that grew %d", filled, sized.octets(), table.octets())
+	}
+}
+
+func TestIDTableForgetsWhileItGrows(t *testing.T) {
+	table := newIDTable(4<<20, 0)
+	var stamp atomic.Uint64
+	var seq atomic.Uint64
+	var wait sync.WaitGroup
+	for range 3 {
+		wait.Go(func() {
+			for i := range 30_000 {
+				at := seq.Load()
+				table.fill(table.key(kindName, fmt.Sprint(i)), dit.ID(at), at, &stamp)
+			}
+		})
+	}
+	for at := uint64(1); at <= 200; at++ {
+		stamp.Store(at)
+		table.forget()
+		for i := range 200 {
+			if id, _, ok := table.get(table.key(kindName, fmt.Sprint(i))); ok && uint64(id) < at {
+				t.Fatalf("%d of %d is there, all before %d was forgotten", i, id, at)
+			}
+		}
+		seq.Store(at)
+	}
 	wait.Wait()
 }

@@ -49,25 +49,40 @@ type hashedKey struct {
 	check uint64 // in the upper bits
 }
 
-// newIDTable returns a table that takes up to about limit octets; it begins small.
-func newIDTable(limit int64) *idTable {
+// newIDTable returns a table that takes up to about limit octets; it begins with room for so many keys, and grows.
+func newIDTable(limit, keys int64) *idTable {
 	t := &idTable{seed: maphash.MakeSeed(), check: maphash.MakeSeed(), most: firstBuckets}
 	for int64(t.most)*2*bucketBytes <= limit {
 		t.most *= 2
 	}
-	t.clear(firstBuckets)
+	n := firstBuckets
+	for n < t.most && keys >= crowded(n) {
+		n *= 2
+	}
+	t.install(make([]bucket, n), 0)
 	return t
 }
 
-// clear makes the table empty, and of this many buckets.
-func (t *idTable) clear(buckets int) {
-	b := make([]bucket, buckets)
-	t.filled.Store(0)
+func (t *idTable) install(b []bucket, filled int64) {
+	t.filled.Store(filled)
 	t.buckets.Store(&b)
 }
 
-// forget makes the table empty.
-func (t *idTable) forget() { t.clear(len(*t.buckets.Load())) }
+// forget makes the table empty. What was begun before may still be written to what was the table.
+func (t *idTable) forget() {
+	t.grow.Lock()
+	defer t.grow.Unlock()
+	t.install(make([]bucket, len(*t.buckets.Load())), 0)
+}
+
+// crowded is from how many keys on a table of so many buckets should be larger: keys do not spread evenly.
+func crowded(buckets int) int64 { return int64(buckets) * bucketSlots * 6 / 10 }
+
+// full reports whether a few more keys will make the table grow, or push others out.
+func (t *idTable) full() bool {
+	n := len(*t.buckets.Load())
+	return t.filled.Load() >= crowded(n)-int64(n)/32
+}
 
 // key hashes a text of a kind: texts of different kinds are different keys.
 func (t *idTable) key(kind uint64, text string) hashedKey {
@@ -102,11 +117,13 @@ func (t *idTable) get(k hashedKey) (id dit.ID, seq uint64, ok bool) {
 	return 0, 0, false
 }
 
-// lock makes the bucket's version odd.
-func (b *bucket) lock() {
+// lock makes the version of the key's bucket odd, and returns it. Buckets of a table that has been replaced by a larger one
+// stay locked for good: then it is the new table's that is looked for.
+func (t *idTable) lock(k hashedKey) *bucket {
 	for {
+		b := t.bucket(k)
 		if v := b.version.Load(); v&1 == 0 && b.version.CompareAndSwap(v, v+1) {
-			return
+			return b
 		}
 		runtime.Gosched()
 	}
@@ -120,8 +137,7 @@ func (t *idTable) fill(k hashedKey, id dit.ID, seq uint64, stamps ...*atomic.Uin
 	if id > idMask {
 		return
 	}
-	b := t.bucket(k)
-	b.lock()
+	b := t.lock(k)
 	for _, stamp := range stamps {
 		if stamp.Load() > seq {
 			b.unlock()
@@ -158,8 +174,7 @@ func (t *idTable) fill(k hashedKey, id dit.ID, seq uint64, stamps ...*atomic.Uin
 
 // remove forgets a key.
 func (t *idTable) remove(k hashedKey) {
-	b := t.bucket(k)
-	b.lock()
+	b := t.lock(k)
 	for i := range b.slots {
 		if s := &b.slots[i]; s.hash.Load() == k.hash {
 			s.hash.Store(0)
@@ -169,17 +184,45 @@ func (t *idTable) remove(k hashedKey) {
 	b.unlock()
 }
 
-// enlarge makes the table larger when it is getting full. It begins anew then: that happens a few times in the life of a
-// process.
+// enlarge makes the table twice as large when it is getting full. Readers miss what is being moved, and who changes it waits
+// until all of it was.
 func (t *idTable) enlarge() {
 	n := len(*t.buckets.Load())
-	if n >= t.most || t.filled.Load() < int64(n)*bucketSlots*6/10 || !t.grow.TryLock() {
+	if n >= t.most || t.filled.Load() < crowded(n) || !t.grow.TryLock() {
 		return
 	}
 	defer t.grow.Unlock()
-	if n == len(*t.buckets.Load()) {
-		t.clear(2 * n)
+	old := *t.buckets.Load()
+	if n != len(old) {
+		return
 	}
+	larger := make([]bucket, 2*n)
+	var filled int64
+	for i := range old {
+		b := &old[i]
+		for v := b.version.Load(); v&1 != 0 || !b.version.CompareAndSwap(v, v+1); v = b.version.Load() {
+			runtime.Gosched()
+		}
+		var used [2]int // slots of the two buckets that this one becomes
+		for j := range b.slots {
+			from := &b.slots[j]
+			hash := from.hash.Load()
+			if hash == 0 {
+				continue
+			}
+			half := 0
+			if hash&uint64(n) != 0 {
+				half = 1
+			}
+			to := &larger[i+half*n].slots[used[half]]
+			used[half]++
+			filled++
+			to.hash.Store(hash)
+			to.id.Store(from.id.Load())
+			to.seq.Store(from.seq.Load())
+		}
+	}
+	t.install(larger, filled)
 }
 
 func (t *idTable) octets() int64 { return int64(len(*t.buckets.Load())) * bucketBytes }

@@ -71,9 +71,11 @@ type known[V any] struct {
 // What an element of an otter cache costs beside its own octets: a node of the cache and a slot of its table.
 const nodeSize = 128
 
-func newCaches(limit int64) *caches {
+// newCaches makes caches for about so many entries at first. An entry has its place and some index keys that only it has; not
+// everybody asks for all of them.
+func newCaches(limit, entries int64) *caches {
 	share := uint64(limit)
-	c := &caches{entries: newEntryCache(limit), ids: newIDTable(limit / 8), lookups: newIDTable(limit / 16)}
+	c := &caches{entries: newEntryCache(limit), ids: newIDTable(limit/8, entries*3/2), lookups: newIDTable(limit/16, 0)}
 	c.lists = otter.Must(&otter.Options[string, idList]{
 		MaximumWeight: max(share/16, 1<<10),
 		Weigher:       func(k string, l idList) uint32 { return uint32(len(k) + 8*len(l.ids) + nodeSize) },

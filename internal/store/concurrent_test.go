@@ -26,6 +26,7 @@ func testConcurrent(t *testing.T, writers int) {
 	const places, rounds = 8, 40
 	o := testOptions()
 	o.CacheBytes = 32 << 10 // so small that entries come and go
+	o.Warm = true
 	s := openStore(t, memkv.New(Merger()), o)
 	addAll(t, s, testSuffix, "ou=a,"+testSuffix, "ou=b,"+testSuffix)
 	ids := make([]dit.ID, places)

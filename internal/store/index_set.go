@@ -35,10 +35,7 @@ func (s *Store) SetIndexes(ctx context.Context, specs []IndexSpec, rebuild *Inde
 		return nil
 	})
 	if err == nil {
-		select {
-		case s.indexWake <- struct{}{}:
-		default:
-		}
+		s.changedGeneration()
 	}
 	return err
 }

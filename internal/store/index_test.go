@@ -191,7 +191,7 @@ func TestIndexesAcrossStarts(t *testing.T) {
 	// One step by hand, then the power goes.
 	o.Indexes = append([]IndexSpec{{"sn", IndexEquality}}, testIndexes...)
 	half := &Store{db: db, o: o, log: o.Logger}
-	g, err := half.newGeneration(o.Schema)
+	g, err := half.newGeneration(o.Schema, 0)
 	if err == nil {
 		err = half.openIndexes(g)
 	}

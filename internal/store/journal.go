@@ -314,8 +314,9 @@ func (s *Store) installBase(in base) error {
 	q.high = high
 	q.tree++
 	fresh := *q.gen
-	fresh.caches = newCaches(s.o.CacheBytes)
+	fresh.caches = newCaches(s.o.CacheBytes, high.entries)
 	q.setGeneration(&fresh)
+	s.changedGeneration()
 	s.epoch.Store(&epoch)
 	s.first.Store(high.seq)
 	return nil

@@ -50,7 +50,7 @@ func (s *Store) ReplaceSchema(ctx context.Context, sch *schema.Schema) error {
 		return ErrReadOnly
 	}
 	err := s.exclusive(ctx, func() error {
-		g, err := s.newGeneration(sch)
+		g, err := s.newGeneration(sch, s.seq.high.entries)
 		if err != nil {
 			return err
 		}
@@ -67,12 +67,19 @@ func (s *Store) ReplaceSchema(ctx context.Context, sch *schema.Schema) error {
 		return nil
 	})
 	if err == nil {
+		s.changedGeneration()
+	}
+	return err
+}
+
+// changedGeneration tells those who work in the background that there is another generation.
+func (s *Store) changedGeneration() {
+	for _, wake := range []chan struct{}{s.indexWake, s.warmWake} {
 		select {
-		case s.indexWake <- struct{}{}:
+		case wake <- struct{}{}:
 		default:
 		}
 	}
-	return err
 }
 
 // Flush returns when all transactions that began before it are durable and visible to new views.

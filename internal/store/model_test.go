@@ -363,7 +363,9 @@ func (m *model) compareIndexes(t *rapid.T, s *Store, when string) {
 func testModel(t *testing.T, open func() kv.DB, reopen func(kv.DB) kv.DB) {
 	rapid.Check(t, func(t *rapid.T) {
 		db := open()
-		s, err := Open(db, testOptions())
+		warm := testOptions()
+		warm.Warm = true
+		s, err := Open(db, warm)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -411,7 +413,7 @@ func testModel(t *testing.T, open func() kv.DB, reopen func(kv.DB) kv.DB) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if s, err = Open(reopen(db), testOptions()); err != nil {
+			if s, err = Open(reopen(db), warm); err != nil {
 				t.Fatal(err)
 			}
 			m.compare(t, s, "after a restart")

@@ -26,6 +26,9 @@ type Options struct {
 	// CacheBytes bounds the memory of the entry cache; the lookup caches above it take up to about a quarter more.
 	// 0 is DefaultCacheBytes.
 	CacheBytes int64
+	// Warm has the caches filled in the background, after Open and when the schema changes, for a server whose first
+	// searches should not be slow.
+	Warm bool
 	// SID is the server id in CSNs, 0 to 4095.
 	SID uint16
 	// Now is the clock; nil is time.Now. It may step back: CSNs rise all the same.

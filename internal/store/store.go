@@ -51,6 +51,7 @@ type Store struct {
 	cancel     context.CancelFunc
 	running    sync.WaitGroup // background goroutines
 	indexWake  chan struct{}
+	warmWake   chan struct{}
 
 	state     *State
 	journal   journalSignal
@@ -135,7 +136,7 @@ func open(db kv.DB, o Options) (*Store, error) {
 		db: db, o: o, log: o.Logger,
 		in: make(chan *pending, queueLength), quit: make(chan struct{}), stopped: make(chan struct{}),
 		toSync: make(chan *group, 1), toAck: make(chan *group, ackLength), idle: make(chan struct{}, 1),
-		fatal: make(chan error, 1), indexWake: make(chan struct{}, 1),
+		fatal: make(chan error, 1), indexWake: make(chan struct{}, 1), warmWake: make(chan struct{}, 1),
 	}
 	s.background, s.cancel = context.WithCancel(context.Background())
 	if err := recoverLoad(db); err != nil {
@@ -154,7 +155,7 @@ func open(db kv.DB, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	gen, err := s.newGeneration(sch)
+	gen, err := s.newGeneration(sch, high.entries)
 	if err != nil {
 		return nil, err
 	}
@@ -180,6 +181,9 @@ func open(db kv.DB, o Options) (*Store, error) {
 		s.start(s.state.flusher)
 		s.start(s.trimmer)
 	}
+	if o.Warm {
+		s.start(s.warmCaches)
+	}
 	return s, nil
 }
 
@@ -188,9 +192,10 @@ func (s *Store) start(f func(context.Context)) {
 	s.running.Go(func() { f(s.background) })
 }
 
-// newGeneration prepares for a schema, without a change to what is stored. Its indexes are to be opened before it is used.
-func (s *Store) newGeneration(sch *schema.Schema) (*generation, error) {
-	g := &generation{schema: sch, shapes: dit.NewShapes(sch), caches: newCaches(s.o.CacheBytes)}
+// newGeneration prepares for a schema, without a change to what is stored, and for about so many entries. Its indexes are to
+// be opened before it is used.
+func (s *Store) newGeneration(sch *schema.Schema, entries int64) (*generation, error) {
+	g := &generation{schema: sch, shapes: dit.NewShapes(sch), caches: newCaches(s.o.CacheBytes, entries)}
 	var err error
 	if g.suffixes, err = parseSuffixes(sch, s.o.Suffixes); err != nil {
 		return nil, err
