@@ -47,10 +47,15 @@ func (l *Listener) mode() fs.FileMode {
 	return 0o666
 }
 
+// keepAlive has the kernel ask clients that say nothing whether they are still there: those that were switched off are gone after
+// four minutes. Idle limits do not end them where a search persists.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 2 * time.Minute, Interval: 15 * time.Second, Count: 8}
+
 // listener is an open Listener.
 type listener struct {
 	Listener
 	ln       net.Listener
+	given    bool         // ln was opened by somebody else
 	pc       *net.UDPConn // instead of ln, where Network is "udp"
 	networks atomic.Pointer[networks]
 }
@@ -106,7 +111,7 @@ func open(l Listener, inherited *[]net.Listener) (*listener, error) {
 	o.networks.Store(&networks{allow: l.Allow, deny: l.Deny, proxies: l.ProxyProtocolFrom})
 	for i, ln := range *inherited {
 		if sameAddress(ln.Addr(), l) {
-			o.ln = ln
+			o.ln, o.given = ln, true
 			*inherited = slices.Delete(*inherited, i, i+1)
 			return o, nil
 		}
@@ -114,7 +119,7 @@ func open(l Listener, inherited *[]net.Listener) (*listener, error) {
 	var err error
 	switch l.Network {
 	case "tcp":
-		o.ln, err = net.Listen("tcp", l.Addr)
+		o.ln, err = listenConfig().Listen(context.Background(), "tcp", l.Addr)
 	case "udp":
 		o.pc, err = openUDP(l)
 	case "unix":

@@ -271,6 +271,9 @@ func (s *Server) admit(o *listener, nc net.Conn) {
 		nc.Close()
 		return
 	}
+	if tc, ok := nc.(*net.TCPConn); ok && o.given {
+		_ = tc.SetKeepAliveConfig(keepAlive) // a connection that is gone needs none
+	}
 	go s.serve(o, n, p, remote, proxied)
 }
 

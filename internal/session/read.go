@@ -53,7 +53,7 @@ func (s *Session) loop(t *task) {
 			t.free()
 			return
 		default:
-			s.disconnect(t, ldap.Errorf(ldap.ProtocolError, "this is not an LDAPMessage: a SEQUENCE of definite length must begin here"))
+			s.disconnect(t, s.notLDAP(t.pending()))
 			t.free()
 			return
 		}

@@ -227,6 +227,7 @@ func (s *Session) handshake(nc net.Conn) bool {
 	tc := tls.Server(nc, cfg)
 	if err := tc.HandshakeContext(s.base); err != nil {
 		s.stats.handshakeErrors.Add(1)
+		s.notTLS(err)
 		s.log.Debug("TLS handshake failed", "conn", s.conn.ID, "client", s.conn.Remote.String(), "error", err.Error())
 		s.kill("TLS handshake failed: " + err.Error())
 		return false

@@ -88,6 +88,7 @@ const statsShards = 8
 // does not make processors fight over cache lines.
 type Stats struct {
 	shards [statsShards]shard
+	hints  hints
 }
 
 type shard struct {
