@@ -26,7 +26,8 @@ type cursor struct {
 	digest digest // of the search it belongs to
 	used   uint64 // larger is later
 
-	after    dit.ID      // a result in the order of ids goes on behind this entry
+	after    dit.ID      // a result in the order of ids goes on behind this entry,
+	base     dit.ID      // beneath this one, where an alias has led there
 	unsorted *ldap.Error // why it is in that order, where another was asked for
 	// A result that was sorted is kept as the list of its ids, which is what memory is held for.
 	list []dit.ID

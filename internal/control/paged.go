@@ -48,6 +48,10 @@ func (p *pagedRequest) around(ctx context.Context, req *op.Request, next func(co
 	if attached(req, VLVOID) {
 		return ldap.Errorf(ldap.ProtocolError, "paged results and a virtual list view are two ways of cutting a result up: send one of them")
 	}
+	if m := req.Op.(*ldap.SearchRequest); m.SizeLimit > 0 && p.size >= m.SizeLimit && len(p.cookie) == 0 {
+		// RFC 2696 section 3: the control is ignored, all that the client wants is on one page.
+		return next(ctx)
+	}
 	list := cursorsOf(req.Conn)
 	at := &cursor{digest: digestOf(req, PagedOID)}
 	if len(p.cookie) > 0 {
@@ -75,7 +79,7 @@ func (p *pagedRequest) around(ctx context.Context, req *op.Request, next func(co
 		plan.Max = int(p.size)
 	}
 	estimate := 0
-	plan.After = at.after
+	plan.After, plan.AfterBase = at.after, at.base
 	switch {
 	case at.list != nil:
 		plan.From = at.list[at.at:]
@@ -112,7 +116,7 @@ func (p *pagedRequest) around(ctx context.Context, req *op.Request, next func(co
 		more = plan.From == nil // the first page of a sorted result
 	case plan.Order == nil:
 		estimate = plan.Estimate
-		at.after = plan.Last
+		at.after, at.base = plan.Last, plan.LastBase
 	}
 	var cookie []byte
 	if more {

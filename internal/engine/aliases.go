@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"context"
-
 	"portolan/internal/dit"
 	"portolan/ldap"
 )
@@ -14,7 +12,10 @@ type aliasWalk struct {
 	aliases   *dit.IDSet // nil when aliases are not to be dereferenced
 	referrals *dit.IDSet // nil when there are none to report
 	bases     map[dit.ID]bool
-	seen      *dit.IDSet // entries offered already; nil while only one base is searched
+	seen      *dit.IDSet // entries offered already
+	// past, where pages have been sent before this one, are the bases before the present one: what is in their scope was
+	// offered with them. It is nil in a search that begins.
+	past map[dit.ID]ldap.Scope
 }
 
 // newAliasWalk returns nil when there is nothing to walk for.
@@ -47,16 +48,19 @@ func (s *search) newAliasWalk(deref bool) (*aliasWalk, error) {
 		return nil, nil
 	}
 	w.bases = make(map[dit.ID]bool)
+	if s.req.Search.After != 0 {
+		w.past = make(map[dit.ID]ldap.Scope)
+	}
 	return w, nil
 }
 
-// within sends the continuation references beneath a base and returns the further bases that its aliases lead to. An
-// alias that leads nowhere or in a circle is passed over: one broken alias must not stop the searches of a whole tree.
-func (w *aliasWalk) within(ctx context.Context, base dit.ID, scope ldap.Scope) ([]dit.ID, error) {
+// within returns the referral objects beneath a base that were not met before, and the further bases that its aliases lead to.
+// An alias that leads nowhere or in a circle is passed over: one broken alias must not stop the searches of a whole tree.
+func (w *aliasWalk) within(base dit.ID, scope ldap.Scope) (referrals []*dit.Entry, more []dit.ID, err error) {
 	s := w.s
 	w.bases[base] = true
 	if scope == ldap.ScopeBase {
-		return nil, nil
+		return nil, nil, nil
 	}
 	inScope := func(e *dit.Entry) (bool, error) {
 		if scope == ldap.ScopeOne {
@@ -67,39 +71,41 @@ func (w *aliasWalk) within(ctx context.Context, base dit.ID, scope ldap.Scope) (
 		}
 		return s.view.Under(e, base)
 	}
-	if w.referrals != nil && s.req.Search.After == 0 {
+	if w.referrals != nil {
 		for it := w.referrals.Iterator(); it.HasNext(); {
 			id := dit.ID(it.Next())
 			e, err := s.view.Get(id)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if e == nil {
 				continue
 			}
-			if in, err := inScope(e); err != nil {
-				return nil, err
-			} else if in && w.first(id) {
-				if _, err := s.offer(ctx, e, false); err != nil {
-					return nil, err
-				}
+			in, err := inScope(e)
+			if err == nil && in {
+				in, err = w.fresh(e)
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			if in {
+				referrals = append(referrals, e)
 			}
 		}
 	}
 	if w.aliases == nil {
-		return nil, nil
+		return referrals, nil, nil
 	}
-	var more []dit.ID
 	for it := w.aliases.Iterator(); it.HasNext(); {
 		e, err := s.view.Get(dit.ID(it.Next()))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if e == nil {
 			continue
 		}
 		if in, err := inScope(e); err != nil {
-			return nil, err
+			return nil, nil, err
 		} else if !in {
 			continue
 		}
@@ -112,7 +118,7 @@ func (w *aliasWalk) within(ctx context.Context, base dit.ID, scope ldap.Scope) (
 		target, err := s.e.find(s.view, []byte(norm), s.rights, findOptions{deref: true, manage: true})
 		if err != nil {
 			if ldap.CodeOf(err) == ldap.Other {
-				return nil, err
+				return nil, nil, err
 			}
 			continue
 		}
@@ -121,7 +127,7 @@ func (w *aliasWalk) within(ctx context.Context, base dit.ID, scope ldap.Scope) (
 			more = append(more, target.ID)
 		}
 	}
-	return more, nil
+	return referrals, more, nil
 }
 
 // first reports whether an entry is met for the first time in this search.
@@ -130,4 +136,55 @@ func (w *aliasWalk) first(id dit.ID) bool {
 		w.seen = &dit.IDSet{}
 	}
 	return w.seen.CheckedAdd(uint64(id))
+}
+
+// leave notes that all of a base has been looked at.
+func (w *aliasWalk) leave(at baseOf) {
+	if w.past != nil {
+		w.past[at.id] = at.scope
+	}
+}
+
+// fresh reports whether an entry is met for the first time in this search, the pages before this one included.
+func (w *aliasWalk) fresh(e *dit.Entry) (bool, error) {
+	if !w.first(e.ID) {
+		return false, nil
+	}
+	if len(w.past) == 0 {
+		return true, nil
+	}
+	at := e
+	for depth := 0; ; depth++ {
+		id := dit.ID(0) // the root
+		if at != nil {
+			id = at.ID
+		}
+		if scope, ok := w.past[id]; ok && covers(scope, depth) {
+			return false, nil
+		}
+		if at == nil {
+			return true, nil
+		}
+		if at.Parent == 0 {
+			at = nil
+			continue
+		}
+		var err error
+		if at, err = w.s.view.Get(at.Parent); err != nil {
+			return false, err
+		}
+	}
+}
+
+// covers reports whether an entry so many levels beneath a base is in its scope.
+func covers(scope ldap.Scope, depth int) bool {
+	switch scope {
+	case ldap.ScopeBase:
+		return depth == 0
+	case ldap.ScopeOne:
+		return depth == 1
+	case ldap.ScopeSubordinate:
+		return depth > 0
+	}
+	return true
 }

@@ -248,43 +248,104 @@ func (s *search) subtree(ctx context.Context, base *dit.Entry) error {
 			return err
 		}
 	}
+	plan := &s.req.Search
+	reached := plan.AfterBase == 0 // the base that the page before ended in
 	for i := 0; i < len(work); i++ {
-		scope := s.m.Scope
-		if i > 0 && scope == ldap.ScopeOne {
-			// An alias met by a one-level search brings in its target alone.
-			scope = ldap.ScopeBase
-		} else if i > 0 && scope == ldap.ScopeSubordinate {
-			scope = ldap.ScopeSub
+		at := baseOf{id: work[i], scope: s.m.Scope}
+		if i > 0 {
+			at.alias = work[i]
+			switch s.m.Scope {
+			case ldap.ScopeOne: // An alias met by a one-level search brings in its target alone.
+				at.scope = ldap.ScopeBase
+			case ldap.ScopeSubordinate:
+				at.scope = ldap.ScopeSub
+			}
 		}
+		begun := !reached || at.alias == plan.AfterBase && plan.After != 0
+		var referrals []*dit.Entry
 		if aliases != nil {
-			more, err := aliases.within(ctx, work[i], scope)
+			first, more, err := aliases.within(at.id, at.scope)
 			if err != nil {
 				return err
 			}
 			work = append(work, more...)
+			if !begun { // otherwise a page before has sent them
+				referrals = first
+			}
 		}
-		if err := s.run(ctx, work[i], scope, aliases); err != nil {
+		if reached = reached || at.alias == plan.AfterBase; reached {
+			if begun {
+				at.after = plan.After
+			}
+			if err := s.visit(ctx, at, aliases, referrals); err != nil || plan.More {
+				return err
+			}
+		}
+		if aliases != nil {
+			aliases.leave(at)
+		}
+	}
+	if !reached {
+		return ldap.Errorf(ldap.UnwillingToPerform, "the alias that the page before had followed is no longer there: begin again without a cookie")
+	}
+	return nil
+}
+
+// baseOf is one of the bases of a search in which aliases are dereferenced.
+type baseOf struct {
+	id    dit.ID
+	alias dit.ID // id, where an alias has led here: what op.SearchPlan.AfterBase says
+	scope ldap.Scope
+	after dit.ID // what is behind it is wanted
+}
+
+// allOf stands in the place of op.SearchPlan.Last for a base that nothing is left of.
+const allOf = ^dit.ID(0)
+
+// visit sends what there is of one base, and the continuation references beneath it: on a page that is full only where no
+// entry of the base is left for the next one, so that they go out once.
+func (s *search) visit(ctx context.Context, at baseOf, aliases *aliasWalk, referrals []*dit.Entry) error {
+	plan := &s.req.Search
+	send := func() error {
+		for _, e := range referrals {
+			if _, err := s.offer(ctx, e, false); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	full := plan.Max > 0 && s.order == nil && s.req.Trace.Entries >= plan.Max
+	if !full {
+		if err := send(); err != nil {
 			return err
 		}
-		if s.req.Search.More {
-			return nil
+	}
+	if at.after != allOf {
+		if err := s.run(ctx, at, aliases); err != nil || plan.More {
+			return err
 		}
+	}
+	plan.Last, plan.LastBase = allOf, at.alias
+	if full {
+		return send()
 	}
 	return nil
 }
 
 // run searches one base.
-func (s *search) run(ctx context.Context, base dit.ID, scope ldap.Scope, aliases *aliasWalk) error {
-	if scope == ldap.ScopeBase {
-		entry, err := s.view.Get(base)
-		if err != nil || entry == nil {
+func (s *search) run(ctx context.Context, at baseOf, aliases *aliasWalk) error {
+	if at.scope == ldap.ScopeBase {
+		entry, err := s.view.Get(at.id)
+		if err != nil || entry == nil || at.after != 0 {
 			return err
 		}
-		_, err = s.offer(ctx, entry, false)
-		return err
+		if fresh, err := aliases.fresh(entry); err != nil || !fresh {
+			return err
+		}
+		return s.offerFrom(ctx, at, entry)
 	}
 	list, err := s.view.Plan(store.PlanRequest{
-		Base: base, Scope: scope, Filter: &s.filter, After: s.req.Search.After,
+		Base: at.id, Scope: at.scope, Filter: &s.filter, After: at.after,
 		MaxExamined: s.req.Limits.Examined, Virtual: s.virtual, Unrestricted: s.req.Identity.Admin,
 	})
 	if err != nil {
@@ -313,23 +374,29 @@ func (s *search) run(ctx context.Context, base dit.ID, scope ldap.Scope, aliases
 		if entry == nil {
 			return nil
 		}
-		if aliases != nil && !aliases.first(entry.ID) {
-			continue
+		if aliases != nil {
+			if fresh, err := aliases.fresh(entry); err != nil {
+				return err
+			} else if !fresh {
+				continue
+			}
 		}
 		if err := s.tick(ctx); err != nil {
 			return err
 		}
-		sent, err := s.offer(ctx, entry, false)
-		if err != nil {
+		if err := s.offerFrom(ctx, at, entry); err != nil || s.req.Search.More {
 			return err
 		}
-		if sent && s.req.Search.Max > 0 {
-			s.req.Search.Last = entry.ID
-		}
-		if s.req.Search.More {
-			return nil
-		}
 	}
+}
+
+// offerFrom is offer, and notes how far the search has come.
+func (s *search) offerFrom(ctx context.Context, at baseOf, entry *dit.Entry) error {
+	sent, err := s.offer(ctx, entry, false)
+	if plan := &s.req.Search; sent && plan.Max > 0 {
+		plan.Last, plan.LastBase = entry.ID, at.alias
+	}
+	return err
 }
 
 // inlineCandidates is how many candidates are looked at on the connection's own goroutine.

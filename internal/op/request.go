@@ -174,12 +174,15 @@ func (p *Plan) String() string { return string(p.Bytes()) }
 type SearchPlan struct {
 	// Filter is the compiled filter of the request; the engine fills it in before the controls run.
 	Filter *dit.Filter
-	// After makes the search go on behind this candidate; with Max it cuts a page out of the result.
-	After dit.ID
-	// Max is the page size, 0 for all. When entries are left over, the engine sets More and Last.
-	Max  int
-	More bool
-	Last dit.ID
+	// After makes the search go on behind this candidate; with Max it cuts a page out of the result. AfterBase is the entry to
+	// which an alias had led where that candidate was beneath one (derefInSearching), 0 for the base object.
+	After     dit.ID
+	AfterBase dit.ID
+	// Max is the page size, 0 for all. When entries are left over, the engine sets More, Last and LastBase.
+	Max      int
+	More     bool
+	Last     dit.ID
+	LastBase dit.ID
 	// Estimate is set by the engine: about how many candidates there are in all, 0 if unknown. It is told the administrator
 	// alone: candidates come from indexes, which know of values that others may not search.
 	Estimate int
