@@ -35,7 +35,7 @@ func (e *Engine) find(r op.Reader, dn []byte, rights *access.Evaluator, o findOp
 			return nil, err
 		}
 		if !o.manage {
-			if err := e.referred(r, norm, entry, matched, o); err != nil {
+			if err := e.referred(r, norm, entry, matched, hops > 0, o); err != nil {
 				return nil, err
 			}
 		}
@@ -147,8 +147,13 @@ func parentOf(r op.Reader, e *dit.Entry) *dit.Entry {
 	return parent
 }
 
-// referred returns the referral for a name at or beneath a referral object (RFC 3296 section 5.2).
-func (e *Engine) referred(r op.Reader, norm string, entry, matched *dit.Entry, o findOptions) error {
+// referred returns the referral for a name at or beneath a referral object (RFC 3296 sections 5.2 and 5.3). Where aliases have
+// led to the name the client does not know it, and every URL must say it (RFC 4511 section 4.1.10).
+func (e *Engine) referred(r op.Reader, norm string, entry, matched *dit.Entry, led bool, o findOptions) error {
+	unknown := ""
+	if led {
+		unknown = norm
+	}
 	at := entry
 	if at == nil {
 		at = matched
@@ -161,7 +166,7 @@ func (e *Engine) referred(r op.Reader, norm string, entry, matched *dit.Entry, o
 		if err != nil {
 			return err
 		}
-		urls := referralURLs(r, at, strings.TrimSuffix(norm, name.Norm), o)
+		urls := referralURLs(r, at, strings.TrimSuffix(norm, name.Norm), unknown, o)
 		if len(urls) == 0 {
 			return nil
 		}
@@ -173,9 +178,10 @@ func (e *Engine) referred(r op.Reader, norm string, entry, matched *dit.Entry, o
 	return nil
 }
 
-// referralURLs are the values of ref, completed for a name that stands rest above the referral object. Labels behind
-// the URL are cut off; what is no LDAP URL goes out as it is.
-func referralURLs(r op.Reader, entry *dit.Entry, rest string, o findOptions) []string {
+// referralURLs are the values of ref, completed for a name that stands rest above the referral object; those without a name
+// are given unknown, which may be empty. Labels behind the URL are cut off; what is no LDAP URL goes out as it is. What the
+// URL says about a search has no place in the referral of another operation (RFC 3296 section 5.2).
+func referralURLs(r op.Reader, entry *dit.Entry, rest, unknown string, o findOptions) []string {
 	slot := entry.Shape().FindType(r.Schema().Known.Ref)
 	if slot < 0 {
 		return nil
@@ -194,9 +200,13 @@ func referralURLs(r op.Reader, entry *dit.Entry, rest string, o findOptions) []s
 		}
 		if u.DN != "" {
 			u.DN = rest + u.DN
+		} else {
+			u.DN = unknown
 		}
-		if o.search {
-			u.Scope, u.HasScope = o.scope, true
+		if u.HasScope = o.search; o.search {
+			u.Scope = o.scope
+		} else {
+			u.Attributes, u.Filter = nil, ""
 		}
 		out = append(out, u.String())
 	}

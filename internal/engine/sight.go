@@ -246,7 +246,8 @@ func (s *sight) References(scope ldap.Scope) []string {
 	if scope == ldap.ScopeOne {
 		o.scope = ldap.ScopeBase
 	}
-	return referralURLs(s.r, s.candidate.Entry, "", o)
+	// RFC 3296 section 5.4: an URL without a name is given that of the referral object.
+	return referralURLs(s.r, s.candidate.Entry, "", s.target.Name.DN, o)
 }
 
 // Digest implements op.Sight.

@@ -488,7 +488,7 @@ func (tx *writeTx) add(name ldap.DN, dn []byte, ready *prepared) error {
 		if err != nil {
 			return err
 		}
-		if err := tx.e.referred(tx, string(norm), existing, matched, findOptions{}); err != nil {
+		if err := tx.e.referred(tx, string(norm), existing, matched, false, findOptions{}); err != nil {
 			return err
 		}
 	}
@@ -757,7 +757,30 @@ func (tx *writeTx) modifyDN(m *ldap.ModifyDNRequest, rdn ldap.RDN) error {
 	}
 	d.RDN, d.NormRDN = rdn.String(), string(s.NormalizeRDN(nil, rdn))
 	tx.changed = entry.ID
-	return tx.finish(d)
+	return tx.taken(d, tx.finish(d))
+}
+
+// errElsewhere is the answer to a move to where a referral object says that another server's entries are (RFC 3296 section
+// 5.6.2).
+var errElsewhere = ldap.Errorf(ldap.AffectsMultipleDSAs, "the new name is at or beneath a referral object: the entries there are another server's")
+
+// taken looks at a rename that failed: who does not manage referral objects is not told of one as of an entry.
+func (tx *writeTx) taken(d *dit.Draft, err error) error {
+	if tx.req.Write.ManageDsaIT || ldap.CodeOf(err) != ldap.EntryAlreadyExists {
+		return err
+	}
+	above, failed := tx.Get(d.Parent)
+	if failed != nil || above == nil {
+		return err
+	}
+	name, failed := tx.Name(above)
+	if failed != nil {
+		return err
+	}
+	if there, _, failed := tx.Lookup(d.NormRDN + "," + name.Norm); failed == nil && there != nil && there.Referral {
+		return errElsewhere
+	}
+	return err
 }
 
 // moveUnder gives a draft its new parent.
@@ -766,6 +789,9 @@ func (tx *writeTx) moveUnder(superior []byte, entry *dit.Entry, d *dit.Draft) er
 		return ldap.Errorf(ldap.UnwillingToPerform, "an entry cannot be moved above the naming contexts")
 	}
 	parent, err := tx.e.find(tx, superior, tx.rights, findOptions{manage: tx.req.Write.ManageDsaIT})
+	if ldap.CodeOf(err) == ldap.Referral {
+		return errElsewhere
+	}
 	if err != nil {
 		return err
 	}
