@@ -17,8 +17,11 @@ func on(tags ...byte) func(byte) bool {
 // onUpdates are the requests that change entries.
 var onUpdates = on(ldap.TagAddRequest, ldap.TagDelRequest, ldap.TagModifyRequest, ldap.TagModifyDNRequest)
 
-// passwordModifyOID is the extended operation of RFC 3062, an update like others.
-const passwordModifyOID = "1.3.6.1.4.1.4203.1.11.1"
+// Extended operations that controls know: that of RFC 3062, an update like others, and the end of a transaction (RFC 5805).
+const (
+	passwordModifyOID = "1.3.6.1.4.1.4203.1.11.1"
+	transactionEndOID = "1.3.6.1.1.21.3"
+)
 
 // noValue is the Parse of a control whose document says that controlValue is absent. An empty one is let pass: there are
 // clients that send it.

@@ -28,6 +28,10 @@ func ProxyAuthz(p *op.Ports) op.Control {
 			if req.Op.Tag() == ldap.TagBindRequest {
 				return ldap.Errorf(ldap.UnavailableCriticalExtension, "a bind cannot be done as somebody else")
 			}
+			if verb, ok := req.Op.(*ldap.ExtendedRequest); ok && string(verb.Name) == transactionEndOID {
+				// Whoever it names: the client is not to learn whether it could act as them.
+				return ldap.Errorf(ldap.ProtocolError, "proxied authorization goes with the start of a transaction, not with its end (RFC 5805 section 4.4)")
+			}
 			id, err := p.Directory.ActAs(req, value.(string))
 			if err != nil {
 				return err

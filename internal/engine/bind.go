@@ -503,7 +503,8 @@ func (e *Engine) admitted(ctx context.Context, req *op.Request, b *op.BindOutcom
 	return e.bound(ctx, req, b)
 }
 
-// Identify returns the identity of an entry, for mechanisms and authorization identities; nil where there is none.
+// Identify returns the identity of an entry, for mechanisms and authorization identities; nil where there is none. An alias or
+// a referral object is nobody (RFC 3296 section 5.6.1).
 func (e *Engine) Identify(norm, method string) (*op.Identity, error) {
 	set := e.Settings()
 	if norm == set.Admin.Norm {
@@ -512,7 +513,7 @@ func (e *Engine) Identify(norm, method string) (*op.Identity, error) {
 	view := e.o.Store.View()
 	defer view.Close()
 	entry, _, err := view.Lookup(norm)
-	if err != nil || entry == nil {
+	if err != nil || entry == nil || entry.Alias || entry.Referral {
 		return nil, err
 	}
 	name, err := view.Name(entry)

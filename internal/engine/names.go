@@ -112,7 +112,7 @@ func (e *Engine) identityOfUser(user, method string) (*op.Identity, error) {
 		return nil, err
 	}
 	entry, err := view.Get(dit.ID(set.Minimum()))
-	if err != nil || entry == nil {
+	if err != nil || entry == nil || entry.Alias || entry.Referral {
 		return nil, err
 	}
 	name, err := view.Name(entry)

@@ -90,6 +90,9 @@ func (e *Engine) modifySubschema(ctx context.Context, req *op.Request, m *ldap.M
 		return ldap.Errorf(ldap.UnwillingToPerform, "assertion, pre-read and post-read do not go with a change of the schema")
 	}
 	if len(m.Changes) == 0 {
+		if req.Write.NoOp {
+			return errNoOp
+		}
 		return nil
 	}
 	e.subschema.change.Lock()

@@ -39,6 +39,10 @@ func PasswordModify(p Passwords, random io.Reader) op.Extended {
 			if err != nil {
 				return err
 			}
+			if req.Identity.IsAnonymous() {
+				// RFC 3062 section 1: the operation is not to be used anonymously, whatever access rules give to anybody.
+				return errNobody
+			}
 			dn, norm := req.Identity.Name.DN, req.Identity.Name.Norm
 			if m.hasUser {
 				if dn, norm, err = p.NormalizeUser(m.user); err != nil {
@@ -46,7 +50,7 @@ func PasswordModify(p Passwords, random io.Reader) op.Extended {
 				}
 			}
 			if norm == "" {
-				return ldap.Errorf(ldap.StrongerAuthRequired, "bind first, or say whose password it is")
+				return ldap.Errorf(ldap.NoSuchObject, "the root DSE has no password: leave the userIdentity out for your own")
 			}
 			req.Trace.DN = dn
 			ctx = req.Detach(ctx)
@@ -97,6 +101,8 @@ func PasswordModify(p Passwords, random io.Reader) op.Extended {
 		},
 	}
 }
+
+var errNobody = ldap.Errorf(ldap.StrongerAuthRequired, "bind first: nobody changes a password anonymously (RFC 3062)")
 
 // generated is PasswdModifyResponseValue of RFC 3062 section 2.
 func generated(password []byte) []byte {

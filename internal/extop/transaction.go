@@ -225,8 +225,8 @@ func (m *passwdRequest) change(who *op.Identity) (ldap.Op, error) {
 	switch {
 	case !m.hasNew || len(m.new) == 0:
 		return nil, ldap.Errorf(ldap.UnwillingToPerform, "give the new password: a transaction has no answer in which a generated one could be told")
-	case !m.hasUser && who.IsAnonymous():
-		return nil, ldap.Errorf(ldap.StrongerAuthRequired, "bind first, or say whose password it is")
+	case who.IsAnonymous():
+		return nil, errNobody
 	}
 	out := &ldap.ModifyRequest{Object: []byte(who.Name.DN)}
 	if m.hasUser {
@@ -252,11 +252,6 @@ func TransactionEnd(p *op.Ports) op.Extended {
 			commit, id, err := parseTransactionEnd(value, hasValue)
 			if err != nil {
 				return err
-			}
-			for i := range req.Controls {
-				if string(req.Controls[i].OID) == proxyAuthzOID {
-					return ldap.Errorf(ldap.ProtocolError, "proxied authorization goes with the start of a transaction, not with its end (RFC 5805 section 4.4)")
-				}
 			}
 			x := transactionsOf(req.Conn).take(id)
 			if x == nil {

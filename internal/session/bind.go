@@ -12,6 +12,7 @@ func (s *Session) bind(t *task, q *ldap.BindRequest, frame []byte, malformed *ld
 	continues := malformed == nil && q.Auth == ldap.AuthSASL && s.mech != "" && string(q.Mechanism) == s.mech
 	s.mech = ""
 	if !continues {
+		s.conn.Exchange = nil // also where the handler will not see the request
 		s.conn.SetIdentity(nil)
 	}
 	t.req.Identity = s.conn.Identity()

@@ -19,8 +19,9 @@ const (
 
 // Object identifiers of operations that the session itself must know.
 const (
-	oidStartTLS = "1.3.6.1.4.1.1466.20037"
-	oidCancel   = "1.3.6.1.1.8"
+	oidStartTLS   = "1.3.6.1.4.1.1466.20037"
+	oidCancel     = "1.3.6.1.1.8"
+	oidProxyAuthz = "2.16.840.1.113730.3.4.18" // a control
 )
 
 // message deals with one frame. The frame is part of t's input.

@@ -57,7 +57,11 @@ func (s *Session) mayStartTLS(t *task, q *ldap.ExtendedRequest) *ldap.Error {
 		return ldap.Errorf(ldap.ProtocolError, "StartTLS has no requestValue; leave it out (RFC 4511 section 4.14.1)")
 	}
 	for i := range t.req.Controls {
-		if t.req.Controls[i].Critical {
+		c := &t.req.Controls[i]
+		if !c.Critical && string(c.OID) == oidProxyAuthz {
+			return ldap.Errorf(ldap.ProtocolError, "the proxied authorization control must be marked as critical (RFC 4370 section 3)")
+		}
+		if c.Critical {
 			return ldap.Errorf(ldap.UnavailableCriticalExtension, "StartTLS takes no controls")
 		}
 	}

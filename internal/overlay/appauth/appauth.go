@@ -126,7 +126,7 @@ func (x *appauth) issue(ctx context.Context, req *op.Request, i *op.Issue) (bool
 		return true, err
 	}
 	inner := *req
-	inner.Controls, inner.Reply, inner.Write = nil, op.Reply{}, op.WritePlan{Issued: true}
+	inner.Controls, inner.Reply, inner.Write = nil, op.Reply{}, op.WritePlan{Issued: true, NoOp: req.Write.NoOp}
 	inner.Op = &ldap.ModifyRequest{Object: []byte(i.DN), Changes: []ldap.Mod{{
 		Op: ldap.ModReplace, Attribute: ldap.Attribute{Type: []byte("portolanCredentialSecret"), Values: [][]byte{stored}},
 	}}}

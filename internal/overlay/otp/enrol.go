@@ -57,7 +57,7 @@ func (x *otp) issue(ctx context.Context, req *op.Request, i *op.Issue) (bool, er
 // store writes secrets as the requester.
 func (x *otp) store(ctx context.Context, req *op.Request, dn string, values [][]byte) error {
 	inner := *req
-	inner.Controls, inner.Reply, inner.Write = nil, op.Reply{}, op.WritePlan{Issued: true}
+	inner.Controls, inner.Reply, inner.Write = nil, op.Reply{}, op.WritePlan{Issued: true, NoOp: req.Write.NoOp}
 	inner.Op = &ldap.ModifyRequest{Object: []byte(dn), Changes: []ldap.Mod{{
 		Op: ldap.ModReplace, Attribute: ldap.Attribute{Type: []byte("portolanCredentialSecret"), Values: values},
 	}}}
@@ -89,6 +89,9 @@ func (x *otp) confirm(ctx context.Context, req *op.Request, r op.Reader, i *op.I
 	step, ok := t.find(i.Chosen, x.ports.Load().Now(), x.o.Window)
 	if !ok {
 		return ldap.Errorf(ldap.UnwillingToPerform, "the code is wrong: is the clock of the device right?")
+	}
+	if req.Write.NoOp {
+		return ldap.Errorf(ldap.NoOperation, "")
 	}
 	if err := x.spend(req.Detach(ctx), name.DN, &factor{token: t, step: step}); err != nil {
 		if ldap.CodeOf(err) == ldap.InvalidCredentials {
