@@ -64,6 +64,9 @@ func (e *Engine) notSpecial(dn []byte) error {
 
 var errRights = ldap.Errorf(ldap.InsufficientAccessRights, "")
 
+// errPasswordRights is errRights where it is the password of a new entry that the requester may not write.
+var errPasswordRights = ldap.Errorf(ldap.InsufficientAccessRights, "")
+
 // after shows the result of an operation to post-read, when all that follows from it is done.
 func (tx *writeTx) after() error {
 	if len(tx.req.Write.After) == 0 || tx.changed == 0 {
@@ -96,8 +99,11 @@ func (e *Engine) write(ctx context.Context, req *op.Request, set *Settings) erro
 			return err
 		}
 		if err = e.update(ctx, req, set, run); !errors.Is(err, errMoved) {
-			if err == nil {
+			switch err {
+			case nil:
 				e.unrestrict(req)
+			case errPasswordRights:
+				req.SetPolicyError(op.PasswordModNotAllowed) // draft-behera-ldap-password-policy section 8.2.3
 			}
 			return err
 		}
@@ -583,6 +589,9 @@ func (tx *writeTx) mayAddAttributes(name ldap.DN, norm string, d *dit.Draft, mod
 	}
 	for i := range mods {
 		if err := mayModify(tx.Schema(), tx.rights, target, &mods[i]); err != nil {
+			if isPassword(tx.Schema(), mods[i].Attribute.Type) {
+				return errPasswordRights
+			}
 			return err
 		}
 	}

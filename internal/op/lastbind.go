@@ -24,9 +24,48 @@ func LastSuccess(s State, id uuid.UUID) (time.Time, error) {
 	return at, nil
 }
 
+// LookedSinceKey is the key of State under which stands since when last successes are noted at all, in their form: an account
+// that has none was not used here since then, whatever was before.
+const LookedSinceKey = "lastbind-since"
+
+// LastUse returns when an account was last authenticated, or when that was forgotten on purpose; the zero time where neither is
+// known.
+func LastUse(s State, id uuid.UUID) (time.Time, error) {
+	value, err := s.Get(LastBindKey(id))
+	at, ok := DecodeLastSuccess(value)
+	if !ok {
+		at, _ = DecodeForgotten(value)
+	}
+	return at, err
+}
+
+// LookedSince returns since when last successes are noted; the zero time where they are not.
+func LookedSince(s State) (time.Time, error) {
+	value, err := s.Get([]byte(LookedSinceKey))
+	at, _ := DecodeLastSuccess(value)
+	return at, err
+}
+
 // AppendLastSuccess appends the stored form of a time, which is kept to the second.
 func AppendLastSuccess(dst []byte, at time.Time) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(at.Unix()))
+}
+
+// forgotten ends what is stored in the place of a last success that was forgotten on purpose.
+const forgotten = 'f'
+
+// AppendForgotten appends what is stored in the place of a last success that somebody had forgotten at a time, to the second:
+// what is idle by it is idle from then on.
+func AppendForgotten(dst []byte, at time.Time) []byte {
+	return append(AppendLastSuccess(dst, at), forgotten)
+}
+
+// DecodeForgotten reads what AppendForgotten has written; ok is false for other octets.
+func DecodeForgotten(b []byte) (at time.Time, ok bool) {
+	if len(b) != 9 || b[8] != forgotten {
+		return time.Time{}, false
+	}
+	return DecodeLastSuccess(b[:8])
 }
 
 // DecodeLastSuccess reads the stored form; ok is false for octets that are none.

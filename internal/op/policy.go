@@ -55,7 +55,7 @@ type Usability struct {
 	Inactive, Reset, Expired bool
 	Grace                    int           // grace logins left, -1 unknown
 	UnlockIn                 time.Duration // until a lock ends, negative unknown
-	Expires                  time.Duration // until the password expires, negative: never
+	Expires                  time.Duration // until the password expires, or the account ends or is idle; negative: never
 }
 
 // NewPassword is a password that somebody is about to give an entry, in clear and outside of any transaction.

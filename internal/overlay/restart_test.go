@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"portolan/internal/config"
 	"portolan/internal/ldaptest"
 	"portolan/internal/op"
+	"portolan/internal/store"
 	"portolan/ldap"
 )
 
@@ -93,6 +95,94 @@ func TestPolicyOverRestart(t *testing.T) {
 	sum, err := app.NewAdmin(d, "test").Check(context.Background(), func(f app.Finding) { t.Errorf("%+v", f) }, nil)
 	if err != nil || len(sum.Overlays) == 0 {
 		t.Errorf("%v %+v", err, sum)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRehashToRaisedStandard: where the configuration asks for a costlier hash than a password was stored by, a bind by it has
+// it stored anew, under a policy that says so in slapd's words as under any other. Nothing else changes: it is no change of
+// the password.
+func TestRehashToRaisedStandard(t *testing.T) {
+	dir := t.TempDir()
+	open := func(memory string) *app.Directory {
+		c, err := config.Parse("test.toml", []byte("data_dir = \""+dir+"\"\n[directory]\nsuffix = \"dc=example,dc=org\"\nadmin_dn = \"cn=admin,dc=example,dc=org\"\n"+
+			"[password.argon2]\nmemory = \""+memory+"\"\ntime = 1\n[overlay.ppolicy]\ndefault = \"cn=policy,dc=example,dc=org\"\n"+
+			"[overlay.ppolicy.policy]\nmust_change = true\nin_history = 3\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := app.Open(c, app.OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	entry := func(d *app.Directory) (stored string, rest map[string]string) {
+		view := d.Store.View()
+		defer view.Close()
+		e, _, err := view.Lookup(alice)
+		if err != nil || e == nil {
+			t.Fatal(e, err)
+		}
+		rest = map[string]string{}
+		for slot, desc := range e.Shape().Slots {
+			for v := e.Values(slot); ; {
+				value, ok := v.Next()
+				if !ok {
+					break
+				}
+				switch desc.Type.Name() {
+				case "userPassword":
+					stored += string(value)
+				case "entryCSN", "portolanScramKeys": // which are of the stored form, and have a salt of their own
+				default:
+					rest[desc.Type.Name()] += string(value) + "\n"
+				}
+			}
+		}
+		return stored, rest
+	}
+	d := open("8MiB")
+	policy := "dn: cn=policy,dc=example,dc=org\nobjectClass: applicationProcess\nobjectClass: pwdHashingPolicy\ncn: policy\npwdAttribute: userPassword\n" +
+		"pwdDefaultHash: {ARGON2}\npwdRehashOnBind: TRUE\npwdMustChange: TRUE\npwdInHistory: 3\n\n"
+	if _, err := d.AddLDIF(context.Background(), top+policy+strings.TrimSuffix(aliceOne, "\n")+"pwdReset: FALSE\n\n"); err != nil {
+		t.Fatal(err)
+	}
+	weak, before := entry(d)
+	if !strings.Contains(weak, "m=8192,") {
+		t.Fatalf("stored as %s", weak)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d = open("12MiB")
+	renewed := make(chan struct{}, 1)
+	d.Store.Observe(func(c store.Commit) {
+		if c.Meta.Author == "rehash" {
+			renewed <- struct{}{}
+		}
+	})
+	if err := bindTo(d, alice, "wrong"); ldap.CodeOf(err) != ldap.InvalidCredentials {
+		t.Fatal(err)
+	}
+	if stored, _ := entry(d); stored != weak {
+		t.Errorf("a wrong password has the hash stored anew: %s", stored)
+	}
+	if err := bindTo(d, alice, "alice-secret"); err != nil {
+		t.Fatal(err)
+	}
+	<-renewed
+	strong, after := entry(d)
+	if !strings.Contains(strong, "m=12288,") {
+		t.Errorf("stored as %s after a bind", strong)
+	}
+	if !maps.Equal(before, after) {
+		t.Errorf("the entry was\n%v\nand is\n%v", before, after)
+	}
+	if err := bindTo(d, alice, "alice-secret"); err != nil {
+		t.Errorf("the same password under the new hash: %v", err)
 	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)

@@ -79,8 +79,14 @@ func (n *noted) forget(id uuid.UUID) {
 }
 
 func (x *lastbind) open(p *op.Ports) (func(), error) {
+	err := p.State.Update([]byte(op.LookedSinceKey), func(old []byte) []byte {
+		if old == nil {
+			return op.AppendLastSuccess(nil, p.Now())
+		}
+		return old
+	})
 	x.ports.Store(p)
-	return nil, nil
+	return nil, err
 }
 
 // bind remembers a success.
@@ -138,6 +144,7 @@ func (x *lastbind) match(r op.Reader, _ *dit.Node, _ op.Visible) (*dit.IDSet, di
 }
 
 // write lets an administrator delete the time, which ends the idle lock of an account, and set it under the relax control.
+// What is deleted leaves the time of that behind: it is from then on that the account is idle anew.
 func (x *lastbind) write(tx op.Tx, req *op.Request, e *dit.Entry, t *schema.AttributeType, kind ldap.ModOp, values [][]byte) (bool, error) {
 	x.noted.forget(e.UUID)
 	key := op.LastBindKey(e.UUID)
@@ -150,7 +157,7 @@ func (x *lastbind) write(tx op.Tx, req *op.Request, e *dit.Entry, t *schema.Attr
 		if kind == ldap.ModDelete && !req.Write.Permissive && !holds(known, last, values) {
 			return true, ldap.Errorf(ldap.NoSuchAttribute, "%s: no such value in the entry", t.Name())
 		}
-		return true, tx.SetState(key, nil)
+		return true, tx.SetState(key, op.AppendForgotten(nil, tx.Now()))
 	}
 	if !req.Write.Relax || !req.Identity.Admin || len(values) != 1 || kind == ldap.ModIncrement {
 		return true, ldap.Errorf(ldap.ConstraintViolation, "%s: is maintained by the server; it can be deleted", t.Name())
@@ -183,7 +190,8 @@ func (x *lastbind) check(r op.Reader, report func(op.Finding)) error {
 	return states.EachState([]byte(op.LastBindPrefix), func(key, value []byte) bool {
 		where := "state " + hex.EncodeToString(key)
 		id, err := uuid.FromBytes(key[len(op.LastBindPrefix):])
-		if _, ok := op.DecodeLastSuccess(value); !ok || err != nil {
+		_, ok := op.DecodeLastSuccess(value)
+		if _, forgotten := op.DecodeForgotten(value); !ok && !forgotten || err != nil {
 			report(op.Finding{Where: where, What: "the time of a last bind cannot be read", Advice: "it goes with the next bind of the account"})
 			return true
 		}

@@ -13,6 +13,7 @@ import (
 // account is what a decision about an account is made from.
 type account struct {
 	entry  *dit.Entry
+	name   dit.Name
 	schema *schema.Schema
 	policy *governing
 	record record
@@ -24,7 +25,7 @@ func passwordMethod(proved string) bool { return proved != "EXTERNAL" }
 
 // account gathers what is known of an account now: while the password was being checked it may have been locked.
 func (x *ppolicy) account(r op.Reader, e *dit.Entry, name dit.Name) (*account, error) {
-	a := &account{entry: e, schema: r.Schema(), now: x.now()}
+	a := &account{entry: e, name: name, schema: r.Schema(), now: x.now()}
 	var err error
 	if a.policy, err = x.policyFor(r, subjectOf(a.schema, e, name)); err != nil {
 		return nil, err
@@ -72,20 +73,31 @@ func (x *ppolicy) closed(a *account) (op.Reason, error) {
 	if at, ok := a.time(known.PwdEndTime); ok && !a.now.Before(at) {
 		return "the account has ended at pwdEndTime", nil
 	}
-	if a.policy.MaxIdle == 0 {
-		return "", nil
-	}
-	used, err := op.LastSuccess(x.ports.Load().State, a.entry.UUID)
-	if err != nil || used.IsZero() {
+	if at, err := x.idleAt(a); err != nil || at.IsZero() || a.now.Before(at) {
 		return "", err
 	}
-	if changed, ok := a.time(known.PwdChangedTime); ok && changed.After(used) {
+	return "the account has not been used for longer than pwdMaxIdle", nil
+}
+
+// idleAt returns when an account is locked if it goes on not being used; the zero time where it never is. One that was never
+// used is idle from the day that it got its password, or that anybody was looking; but not on a copy, whose accounts are used
+// elsewhere.
+func (x *ppolicy) idleAt(a *account) (time.Time, error) {
+	if a.policy.MaxIdle == 0 {
+		return time.Time{}, nil
+	}
+	p := x.ports.Load()
+	used, err := op.LastUse(p.State, a.entry.UUID)
+	if err == nil && used.IsZero() && p.Directory.Original(&op.Request{Op: &ldap.DelRequest{Entry: []byte(a.name.DN)}}) == nil {
+		used, err = op.LookedSince(p.State)
+	}
+	if err != nil || used.IsZero() {
+		return time.Time{}, err
+	}
+	if changed, ok := a.time(a.schema.Known.PwdChangedTime); ok && changed.After(used) {
 		used = changed // a reset brings an idle account back
 	}
-	if !a.now.Before(used.Add(a.policy.MaxIdle)) {
-		return "the account has not been used for longer than pwdMaxIdle", nil
-	}
-	return "", nil
+	return used.Add(a.policy.MaxIdle), nil
 }
 
 // locked reports whether failures have locked the account.

@@ -75,6 +75,11 @@ func (x *ppolicy) checkEntry(r op.Reader, s *schema.Schema, e *dit.Entry, report
 		if _, err := policyOf(s, e); err != nil {
 			return finding("the password policy cannot be kept and is not in force: "+err.Error(), "correct the attribute")
 		}
+		if t := s.AttributeTypeString("pwdDefaultHash"); t != nil {
+			if scheme := e.First(schema.Description{Type: t}); scheme != nil && !ownScheme(scheme) {
+				return finding(fmt.Sprintf("pwdDefaultHash %s is without effect: new passwords are stored as {ARGON2}", scheme), "delete the attribute")
+			}
+		}
 	}
 	if own := e.First(schema.Description{Type: s.Known.PwdPolicySubentry}); own != nil {
 		g, err := x.named(r, own)

@@ -3,6 +3,7 @@ package ppolicy
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"portolan/internal/dit"
@@ -203,9 +204,18 @@ func checkPolicyEntry(s *schema.Schema, d *dit.Draft) error {
 			}
 		}
 	}
+	if t := s.AttributeTypeString("pwdDefaultHash"); t != nil && d.Touched(schema.Description{Type: t}) {
+		if scheme := d.First(t); scheme != nil && !ownScheme(scheme) {
+			return ldap.Errorf(ldap.ConstraintViolation, "pwdDefaultHash: this server stores new passwords as {ARGON2} only: write that, or leave it out")
+		}
+	}
 	_, err := readPolicy(s, d.First)
 	return err
 }
+
+// ownScheme reports whether a value of pwdDefaultHash is the scheme that this server hashes by. All accounts have one and the
+// same: a hash that costs more for some would tell them from others by the time of a wrong password.
+func ownScheme(scheme []byte) bool { return strings.EqualFold(string(scheme), "{ARGON2}") }
 
 // policyOf makes a policy of a stored entry.
 func policyOf(s *schema.Schema, e *dit.Entry) (*Policy, error) {

@@ -1,8 +1,11 @@
 package ppolicy_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -84,6 +87,29 @@ func TestGuessesInParallel(t *testing.T) {
 	}
 	if _, err := bindTo(s.Engine, conn(), alice, "alice-secret"); ldap.CodeOf(err) != ldap.InvalidCredentials {
 		t.Errorf("the right password after the lock: %v", err)
+	}
+}
+
+// TestLockIsLogged: who has locked an account is to be found (draft-behera section 12).
+func TestLockIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	s := ldaptest.Start(t, ldaptest.Options{LDIF: top + aliceOne, Config: lockOf3, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	from := conn()
+	from.Remote = netip.MustParseAddrPort("192.0.2.7:4711")
+	for i := range 4 {
+		if _, err := bindTo(s.Engine, from, alice, fmt.Sprint("wrong-", i)); ldap.CodeOf(err) != ldap.InvalidCredentials {
+			t.Error(err)
+		}
+	}
+	s.Stop(t)
+	var said []string
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, "locked") {
+			said = append(said, line)
+		}
+	}
+	if len(said) != 1 || !strings.Contains(said[0], "level=WARN") || !strings.Contains(said[0], "client=192.0.2.7:4711") || !strings.Contains(said[0], alice) {
+		t.Errorf("the log says %q", said)
 	}
 }
 

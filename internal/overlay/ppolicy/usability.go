@@ -33,12 +33,23 @@ func (x *ppolicy) usability(r op.Reader, e *dit.Entry) (*op.Usability, error) {
 		u.Inactive = true
 		u.UnlockIn = a.unlockIn()
 	}
+	idle, err := x.idleAt(a)
+	if err != nil {
+		return nil, err
+	}
+	if end, ok := a.time(s.Known.PwdEndTime); ok {
+		expires(u, end.Sub(a.now))
+	}
+	if !idle.IsZero() {
+		expires(u, idle.Sub(a.now))
+	}
 	if changed, ok := a.time(s.Known.PwdChangedTime); ok && a.policy.MaxAge > 0 {
 		left := changed.Add(a.policy.MaxAge).Sub(a.now)
-		u.Expired = left < 0
+		// One that must be changed is taken for that, however old it is.
+		u.Expired = left < 0 && !u.Reset
 		switch {
 		case !u.Expired:
-			u.Expires = left
+			expires(u, left)
 		case a.policy.GraceExpiry > 0 && a.now.After(changed.Add(a.policy.MaxAge+a.policy.GraceExpiry)):
 			u.Grace = 0
 		default:
@@ -46,6 +57,13 @@ func (x *ppolicy) usability(r op.Reader, e *dit.Entry) (*op.Usability, error) {
 		}
 	}
 	return u, nil
+}
+
+// expires notes that an account cannot be used any more after a time; the first of several counts.
+func expires(u *op.Usability, left time.Duration) {
+	if left >= 0 && (u.Expires < 0 || left < u.Expires) {
+		u.Expires = left
+	}
 }
 
 // unlockIn is how long a lock by failures still holds; negative where it ends by hand only.
