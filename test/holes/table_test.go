@@ -47,7 +47,8 @@ var holes = []hole{
 		{"a bind begins as anonymous", "internal/session/bind.go", "if !continues {", "if !continues && s.dead {", "internal/session", "TestRebindMatrix"},
 		{"nothing is smuggled into TLS", "internal/session/starttls.go", "if t.r < t.w || (s.raw != nil && hasInput(s.raw)) {", "if t.r > t.w && s.raw != nil && hasInput(s.raw) {", "internal/session", "TestStartTLSInjection"},
 	}},
-	{"secrets through side doors", "CVE-2019-14824, CVE-2023-0614", "for who may not read a secret every question is answered as where there is none: filters, compare, assertion, matched values, attribute lists; in the log views also through sort keys, list views and dereference", []defence{
+	{"secrets through side doors", "CVE-2019-14824, CVE-2023-0614", "for who may not read a secret every question is answered as where there is none: filters, compare, assertion, matched values, attribute lists, sort keys, list views, dereference, read entry, synchronization, changes; so it is with the state of accounts, and in the log views", []defence{
+		{"sort keys and what reads values ask for every attribute", "internal/engine/sight.go", "if !d.Contains(have) || !s.may(slot, want) {", "if !d.Contains(have) {", "test/holes", "TestHole_SecretsThroughControls"},
 		{"the log views ask for every attribute", "internal/overlay/accesslog/reader.go", "ok && (r.admin || r.may(d)) {", "ok {", "test/holes", "TestHole_SecretsInTheLogs"},
 		{"wildcards leave secrets out", "internal/access/compile.go", "if !t.Secret && want(t) {", "if want(t) {", "test/holes", "TestHole_SecretsThroughSideDoors"},
 		{"wildcards leave secrets out, in the rules themselves", "internal/access/compile.go", "if !t.Secret && want(t) {", "if want(t) {", "internal/access", "TestDecisions"},
@@ -55,8 +56,10 @@ var holes = []hole{
 	{"writes to special entries", "389 Directory Server, writes to the root DSE", "the administrator, a user and a stranger write to the root DSE and the subschema", []defence{
 		{"what the server maintains stays", "internal/engine/write.go", "if e.special[norm] != nil || e.treeOf(norm) != nil {", "if e.treeOf(norm) != nil {", "test/holes", "TestHole_WritesToSpecialEntries"},
 	}},
-	{"many controls, empty lists, alias loops, unindexed scans", "CVE-2021-3670, CVE-2025-27497", "a thousand controls, parts without end, aliases in circles, searches without an index: refused, or done, promptly; who asks without a pause is refused, and nobody else", []defence{
+	{"many controls, empty lists, alias loops, unindexed scans", "CVE-2021-3670, CVE-2025-27497", "a thousand controls, parts without end, controls that ask for everything, aliases in circles, searches without an index: refused, or done, promptly; who asks without a pause is refused, and nobody else", []defence{
 		{"number of controls", "internal/engine/engine.go", `over(len(req.Controls), set.MaxControls, "controls")`, `over(0, set.MaxControls, "controls")`, "test/holes", "TestHole_ManyParts"},
+		{"attributes that a control names", "internal/control/readentry.go", "if len(attrs) == maxListed {", "if len(attrs) < 0 {", "internal/control", "TestListsOfAttributesAreBounded"},
+		{"what a dereference control tells", "internal/control/deref.go", "if len(value) > maxDerefOctets {", "if len(value) < 0 {", "internal/control", "TestDerefIsBoundedInOctets"},
 		{"what an account may ask for in a second", "internal/guard/rate.go", "if wait := c.who.take(now, before); wait > 0 {", "if wait := c.who.take(now, before); wait < 0 {", "internal/guard", "TestRateOfIdentity"},
 		{"what a scan has cost", "internal/guard/rate.go", "if rest := spent(&req.Trace); rest > 0 {", "if rest := spent(&req.Trace); rest < 0 {", "internal/guard", "TestRateOfScans"},
 		{"entries examined", "internal/store/candidates.go", "if budget > 0 && c.Estimate > budget {", "if budget < 0 && c.Estimate > budget {", "internal/store", "TestPlanChoices"},
