@@ -170,6 +170,7 @@ func BenchmarkWrite(b *testing.B) {
 				b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
 				b.ReportMetric(per("store_syncs"), "syncs/op")
 				b.ReportMetric(per("wal_written_bytes_total"), "journal-B/op")
+				b.ReportMetric(per("flushed_bytes_total")+per("compacted_bytes_total"), "tables-B/op")
 			})
 		}
 	}

@@ -96,7 +96,12 @@ func (t *Trail) compress(path string) (err error) {
 		}
 	}()
 	buffered := bufio.NewWriterSize(out, 256<<10)
-	z := gzip.NewWriter(buffered)
+	// Files that are written at full speed are compressed beside those who write: this level takes a third of the time that
+	// the usual one does, and a tenth more room.
+	z, err := gzip.NewWriterLevel(buffered, gzip.BestSpeed)
+	if err != nil {
+		return errors.Join(err, out.Close())
+	}
 	_, err = io.Copy(z, &interruptible{in, t.hurry})
 	err = errors.Join(err, z.Close(), buffered.Flush(), out.Sync(), out.Close())
 	if err != nil {

@@ -60,9 +60,15 @@ func (e *Engine) Subschema() (Special, error) {
 // maxSubschemaName bounds the names that are compared with that of the subentry.
 const maxSubschemaName = 64
 
+var comma = []byte{','}
+
 // isSubschema reports whether a client named the subschema subentry.
 func (e *Engine) isSubschema(dn []byte) bool {
 	if len(dn) > maxSubschemaName || e.subschema.norm == "" {
+		return false
+	}
+	// Nearly every name has more RDNs than that of the subentry, and need not be normalized to be another.
+	if bytes.Count(dn, comma) > strings.Count(e.subschema.norm, ",") {
 		return false
 	}
 	norm, err := normalize(e.Schema(), dn)

@@ -1,7 +1,9 @@
 package pebblekv_test
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
@@ -52,5 +54,47 @@ func TestCacheBesideMemtables(t *testing.T) {
 	}
 	if again > 0 {
 		t.Errorf("of what was just read %d blocks were not in the cache; it holds %d octets", again, db.Metrics()["cache_bytes"])
+	}
+}
+
+// TestCacheOfWhatIsOnlyRead: the room for memtables is not filled with blocks while there are none.
+func TestCacheOfWhatIsOnlyRead(t *testing.T) {
+	const size = 1 << 20
+	fs := vfs.NewMem()
+	open := func(memtable int64) *pebblekv.DB {
+		db, err := pebblekv.Open("db", pebblekv.Options{
+			Merger: kvtest.Merger{}, FS: fs, CacheBytes: size, MemtableBytes: memtable, OnFatal: func(err error) { t.Error(err) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return db
+	}
+	key := func(n int) []byte { return fmt.Appendf(nil, "key %08d", n) }
+	db := open(64 << 10) // so that it is in tables
+	r := rand.New(rand.NewPCG(1, 2))
+	value := make([]byte, 1000)
+	const many = 8000
+	for n := range many {
+		b := db.NewBatch()
+		for i := range value {
+			value[i] = byte(r.Uint32())
+		}
+		if err := errors.Join(b.Set(key(n), value), db.Apply(b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = open(16 * size) // what was left in the engine's journal is flushed
+	defer db.Close()
+	for n := range many {
+		if _, err := db.Get(nil, key(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m := db.Metrics(); m["cache_bytes"] > size {
+		t.Errorf("the cache holds %d octets of blocks, its size is %d", m["cache_bytes"], size)
 	}
 }

@@ -10,6 +10,7 @@ package pebblekv
 //	compaction_debt_bytes      what is to be compacted until the store is in shape
 //	compactions_running, compactions_total, compactions_failed_total
 //	flushes_total, ingests_total
+//	flushed_bytes_total, compacted_bytes_total            what they have written: beside what was to be written, the amplification
 //	memtable_bytes, memtables
 //	cache_bytes, cache_hits_total, cache_misses_total     block cache
 //	filter_hits_total, filter_misses_total                table visits that a bloom filter saved, or not
@@ -24,6 +25,7 @@ func (db *DB) Metrics() map[string]int64 {
 	}
 	defer db.end()
 	m := db.p.Metrics()
+	all := m.Total()
 	return map[string]int64{
 		"disk_bytes":               int64(m.DiskSpaceUsage()),
 		"table_bytes":              int64(m.Table.Local.LiveSize),
@@ -36,6 +38,8 @@ func (db *DB) Metrics() map[string]int64 {
 		"compactions_total":        m.Compact.Count,
 		"compactions_failed_total": m.Compact.FailedCount,
 		"flushes_total":            m.Flush.Count,
+		"flushed_bytes_total":      int64(all.TableBytesFlushed + all.BlobBytesFlushed),
+		"compacted_bytes_total":    int64(all.TableBytesCompacted + all.BlobBytesCompacted),
 		"ingests_total":            int64(m.Ingest.Count),
 		"memtable_bytes":           int64(m.MemTable.Size),
 		"memtables":                m.MemTable.Count,

@@ -17,7 +17,8 @@ type Options struct {
 	// ReadOnly opens a store that must exist and changes nothing in its directory, not even the journal.
 	ReadOnly bool
 	// CacheBytes is the block cache, MemtableBytes one memtable, of which up to three exist at a time. Both are on the Go
-	// heap; what memtables do not take of the room of two is the cache's as well. Zero means 16 and 8 MiB; MemtableBytes has
+	// heap; once something was flushed, what memtables do not take of the room of two is the cache's as well. Zero means 16 and
+	// 32 MiB, and memtables begin small; MemtableBytes has
 	// a floor of 64 KiB and a ceiling of 1 GiB.
 	CacheBytes, MemtableBytes int64
 	// FS is the file system; nil is the disk.
@@ -35,8 +36,10 @@ type Options struct {
 }
 
 const (
-	defaultCache    = 16 << 20
-	defaultMemtable = 8 << 20
+	defaultCache = 16 << 20
+	// 80,000 changes of one attribute among 100,000 entries, with 8, 32 and 64 MiB: 321, 263 and 240 us of CPU time each, and
+	// 9.2, 5.6 and 4.1 KB of tables written, as fewer flushes reach all over the store.
+	defaultMemtable = 32 << 20
 	minMemtable     = 64 << 10
 	maxMemtable     = 1 << 30
 )
@@ -46,28 +49,29 @@ const (
 // release, not of a library update, which is why it is not pebble.FormatNewest.
 const formatVersion = pebble.FormatValueSeparation
 
-// engineOptions states how the engine is run. Figures are of two cores and the benchmarks beside the tests.
-func engineOptions(o Options, fs vfs.FS, t *trouble) *pebble.Options {
+// complete puts defaults into the place of zeros.
+func (o *Options) complete() {
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = defaultCache
 	}
 	if o.MemtableBytes <= 0 {
 		o.MemtableBytes = defaultMemtable
 	}
-	memtable := min(max(o.MemtableBytes, minMemtable), maxMemtable)
+	o.MemtableBytes = min(max(o.MemtableBytes, minMemtable), maxMemtable)
+}
+
+// engineOptions states how the engine is run. Figures are of two cores and the benchmarks beside the tests.
+func engineOptions(o Options, fs vfs.FS, t *trouble, blocks *blockCache) *pebble.Options {
 	e := &pebble.Options{
 		FS:                 fs,
 		ReadOnly:           o.ReadOnly,
 		FormatMajorVersion: formatVersion,
 		Merger:             engineMerger(o.Merger),
 		Logger:             t,
-		EventListener:      t.listener(),
+		EventListener:      t.listener(blocks),
 
-		// The engine takes the memory of memtables out of the cache: without room for them in it the cache of a store that
-		// is being written would be empty, and every read would decompress the index of its table. So there is room for the
-		// one that is written and the one that is flushed.
-		CacheSize:    o.CacheBytes + 2*memtable,
-		MemTableSize: uint64(memtable),
+		Cache:        blocks.Cache,
+		MemTableSize: uint64(o.MemtableBytes),
 		// One memtable being written, one being flushed and one in reserve: with two, a burst of writes waits for the
 		// flush.
 		MemTableStopWritesThreshold: 3,

@@ -46,6 +46,7 @@ type DB struct {
 	sync    *pebble.WriteOptions
 	merger  kv.Merger
 	trouble *trouble
+	blocks  *blockCache
 	ro      bool
 	bulks   atomic.Int64 // number of the last bulk load
 	readers atomic.Int64 // open snapshots and iterators
@@ -68,6 +69,7 @@ func Open(dir string, opts Options) (_ *DB, err error) {
 			return nil, fmt.Errorf("pebblekv: open %s: %w", dir, err)
 		}
 	}
+	opts.complete()
 	t := newTrouble(opts)
 	db := &DB{
 		dir: dir, ro: opts.ReadOnly, merger: opts.Merger, trouble: t,
@@ -82,13 +84,15 @@ func Open(dir string, opts Options) (_ *DB, err error) {
 	}
 	db.fs = &dataFS{FS: base, readOnly: opts.ReadOnly, disk: opts.FS == nil}
 	db.ctx, db.stop = context.WithCancel(context.Background())
+	db.blocks = newBlockCache(opts.CacheBytes, opts.MemtableBytes, opts.ReadOnly)
 	defer func() {
 		if err != nil {
 			db.stop()
+			db.blocks.close()
 			db.closeHealth()
 		}
 	}()
-	db.eng = engineOptions(opts, db.fs, t)
+	db.eng = engineOptions(opts, db.fs, t, db.blocks)
 	defer t.catch(&err)
 	db.p, err = pebble.Open(dir, db.eng)
 	if err != nil {
@@ -238,5 +242,8 @@ func (db *DB) Close() (err error) {
 	db.closed = true
 	defer db.closeHealth()
 	defer db.trouble.catch(&err)
-	return db.wrap("close", db.p.Close())
+	if err = db.wrap("close", db.p.Close()); err == nil {
+		db.blocks.close()
+	}
+	return err
 }

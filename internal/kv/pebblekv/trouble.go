@@ -113,8 +113,9 @@ func (t *trouble) slowDisk(info vfs.DiskSlowInfo) {
 	t.log("warn", "slow disk: "+info.String())
 }
 
-func (t *trouble) listener() *pebble.EventListener {
+func (t *trouble) listener(blocks *blockCache) *pebble.EventListener {
 	return &pebble.EventListener{
+		FlushBegin: blocks.flushed,
 		BackgroundError: func(err error) {
 			// A failing flush is tried again at once and without end, so only the 1st, 2nd, 4th, 8th ... is logged.
 			if n := t.background.Add(1); n&(n-1) == 0 {
