@@ -39,7 +39,7 @@ type sight struct {
 func (s *sight) open(e *Engine, req *op.Request, r op.Reader, set *Settings) {
 	s.e, s.req, s.r, s.set = e, req, r, set
 	s.schema = r.Schema()
-	s.views, s.computed = e.views(s.schema), nil
+	s.views, s.computed = e.viewsFor(r), nil
 	clear(s.chains)
 	if req.Search.Stored {
 		s.views = s.views.stored

@@ -61,17 +61,42 @@ func newViewSet(e *Engine, overlays []op.Overlay) *viewSet {
 			v.moving = append(v.moving, movingView{view: view})
 		}
 	}
-	return v.compile(e.Schema())
+	return v.compile(e.Schema(), nil)
 }
 
 // views returns the virtual attributes under a schema.
 func (e *Engine) views(s *schema.Schema) *viewSet {
 	v := e.viewTable.Load()
 	if v.generation != s.Generation() || v.moved() {
-		v = v.compile(s)
+		v = v.compile(s, nil)
 		e.viewTable.Store(v)
 	}
 	return v
+}
+
+// viewsFor is views for a reader: a transaction may compute attributes that nothing outside of it has yet.
+func (e *Engine) viewsFor(r op.Reader) *viewSet {
+	s := r.Schema()
+	v := e.views(s)
+	tx, changing := r.(op.Tx)
+	if !changing {
+		return v
+	}
+	var more []namedView
+	for _, m := range v.moving {
+		if m.view.Within == nil {
+			continue
+		}
+		for _, name := range m.view.Within(tx) {
+			if t := s.AttributeTypeString(name); t != nil && v.byType[t] == nil {
+				more = append(more, namedView{name, m.view})
+			}
+		}
+	}
+	if more == nil {
+		return v
+	}
+	return v.compile(s, more)
 }
 
 // moved reports whether a view computes other attributes by now.
@@ -84,8 +109,8 @@ func (v *viewSet) moved() bool {
 	return false
 }
 
-// compile returns the table for a schema.
-func (v *viewSet) compile(s *schema.Schema) *viewSet {
+// compile returns the table for a schema, with further names.
+func (v *viewSet) compile(s *schema.Schema, more []namedView) *viewSet {
 	out := &viewSet{e: v.e, byName: v.byName, orders: v.orders, moving: make([]movingView, len(v.moving)), byType: make(map[*schema.AttributeType]*op.View),
 		beneath: make(map[*schema.AttributeType][]*schema.AttributeType), generation: s.Generation()}
 	out.stored = &viewSet{e: v.e, byType: make(map[*schema.AttributeType]*op.View), beneath: make(map[*schema.AttributeType][]*schema.AttributeType)}
@@ -97,7 +122,7 @@ func (v *viewSet) compile(s *schema.Schema) *viewSet {
 			names = append(slices.Clip(names), namedView{name, m.view})
 		}
 	}
-	for _, n := range names {
+	for _, n := range append(slices.Clip(names), more...) {
 		t := s.AttributeTypeString(n.name)
 		if t == nil {
 			continue

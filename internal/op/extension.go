@@ -66,6 +66,9 @@ type View struct {
 	// Current, where set, returns further names, where what is computed changes while the server works, and a version that is
 	// another one whenever they do. It is asked at the beginning of every operation.
 	Current func() (attributes []string, version uint64)
+	// Within, where set with Current, are the names for who reads in a transaction in the making: what it has changed already
+	// may have added some. Where that cannot be read there are none.
+	Within func(tx Tx) []string
 	// Above says that Match answers for the attribute types above its own as well: an item on one of those is true of an entry
 	// where a subtype makes it so.
 	Above bool

@@ -30,7 +30,7 @@ func New(o Options) op.Overlay {
 	out := op.Overlay{Name: "collective", Open: x.open, Prepare: prepare, Check: x.check}
 	if o.Enabled {
 		out.Observe = x.observe
-		out.View = &op.View{Current: x.current, Above: true, Values: x.values, Match: x.match}
+		out.View = &op.View{Current: x.current, Within: within, Above: true, Values: x.values, Match: x.match}
 	}
 	return out
 }
@@ -100,6 +100,15 @@ func (x *collective) current() ([]string, uint64) {
 		return t.names, t.version
 	}
 	return nil, 0
+}
+
+// within is op.View.Within.
+func within(tx op.Tx) []string {
+	t, err := compile(tx)
+	if err != nil {
+		return nil
+	}
+	return t.names
 }
 
 // compile reads the subentries.
