@@ -50,7 +50,7 @@ func (s *Server) state() Live {
 		l.Open, l.Accepted, l.Refused = c.Open, c.Accepted, c.RefusedNetwork+c.RefusedTotal+c.RefusedAddress
 	}
 	stats := s.stats.Read()
-	l.Busy, l.Panics, l.Rates = stats.Busy, stats.Panics, s.rates.Stats(time.Now())
+	l.Busy, l.Panics, l.Rates = stats.Busy, stats.Panics, s.rates.Stats(s.o.Now())
 	for o := range session.Operations {
 		l.Operations[o.String()] = stats.Completed[o]
 	}

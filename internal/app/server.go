@@ -37,6 +37,8 @@ type ServeOptions struct {
 	AdminPassword []byte
 	// Quiet leaves out the access log lines that would go to Stderr.
 	Quiet bool
+	// Now is the clock of the server and may step; nil is that of the machine. Tests have their own.
+	Now func() time.Time
 }
 
 // Server is a running server: a Directory with listeners.
@@ -65,12 +67,15 @@ func Start(c *config.Config, o ServeOptions) (*Server, error) {
 	if o.Stderr == nil {
 		o.Stderr = os.Stderr
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	if err := assume(c); err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, taken: c, begun: time.Now(), failed: make(chan error, 1), pace: guard.NewPace(time.Now, waitFor)}
+	s := &Server{o: o, taken: c, begun: o.Now(), failed: make(chan error, 1), pace: guard.NewPace(o.Now, waitFor)}
 	var err error
-	if s.rates, err = guard.NewRates(time.Now, rand.Reader); err != nil {
+	if s.rates, err = guard.NewRates(o.Now, rand.Reader); err != nil {
 		return nil, err
 	}
 	if s.certs, err = loadCerts(c); err != nil {
@@ -87,7 +92,7 @@ func Start(c *config.Config, o ServeOptions) (*Server, error) {
 }
 
 func (s *Server) open(c *config.Config) error {
-	d, err := Open(c, OpenOptions{Log: s.logs.log, Version: s.o.Version, OnFatal: s.fatal, MayWrite: s.mayWrite, Warm: true})
+	d, err := Open(c, OpenOptions{Log: s.logs.log, Version: s.o.Version, OnFatal: s.fatal, MayWrite: s.mayWrite, Warm: true, Now: s.o.Now})
 	if err != nil {
 		return err
 	}
@@ -208,7 +213,7 @@ func (s *Server) sessionConfig(c *config.Config) *session.Config {
 	cfg := &session.Config{
 		Handler: s.handler(), Limits: limits, AnonymousUse: c.Security.Anonymous == "read",
 		LimitsFor: s.sessionLimits(c, limits), Logger: s.Log, Stats: &s.stats,
-		OnOpen: s.logs.opened, OnClose: s.logs.closed, OnStartTLS: s.startTLS,
+		OnOpen: s.logs.opened, OnClose: s.logs.closed, OnStartTLS: s.startTLS, Now: s.o.Now,
 	}
 	if s.certs != nil {
 		cfg.TLS = s.certs.TLS
@@ -449,7 +454,7 @@ func openLogs(c *config.Config, o ServeOptions) (*logs, error) {
 			return nil, err
 		}
 	}
-	l.access = audit.NewAccessLog(l.lines, time.Now, l.secret)
+	l.access = audit.NewAccessLog(l.lines, o.Now, l.secret)
 	return l, nil
 }
 

@@ -37,7 +37,7 @@ func (s *Server) openTrail(c *config.Config) error {
 		File: c.AuditFile(), KeyFile: c.AuditKeyFile(), Policy: trailPolicy(c),
 		Secret: s.logs.secret, Account: audit.NewNames(accountAttributes), Verb: s.verb,
 		Seals: trailSeals{s.Store.State()}, Journal: trailJournal{s.Store},
-		Now: time.Now, Rand: rand.Reader, Log: s.Log,
+		Now: s.o.Now, Rand: rand.Reader, Log: s.Log,
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Content synchronization for a reader who may not read all: slapd and python-ldap follow Portolan while an access rule changes,
-# and while the provider's clock is an hour behind what it has issued. After every event the copies become what the reader sees.
+# and while the provider's clock steps back by an hour, twice: under it, and while it is down. After every event the copies become
+# what the reader sees.
 # needs: slapd ldap-utils python3-ldap
 set -euo pipefail
 . test/interop/servers.sh
@@ -165,30 +166,54 @@ in_step "the rule is gone" "$all"
 note ben,ou=board three
 in_step "a change behind it" "$all"
 
-# All that was ever issued is an hour ahead of the clock: as when it was put back by an hour.
+# The clock steps back. The provider is "portolan serve" with a clock that the script moves: see test/interop/stepped.
+go build -o "$dir/stepped" ./test/interop/stepped
+of() { # of ENTRY ATTRIBUTE: the first 14 digits of a time
+	ldapsearch -LLL -H "$purl" -x -D "$admin" -w "$ppw" -b "cn=$1,$SUFFIX" -s base "$2" | sed -n "s/^$2: \([0-9]*\).*/\1/p"
+}
+# behind ENTRY HOURS: it was modified by a clock that is so far behind, and its CSN is above all that were issued before.
+newest=0
+behind() {
+	local modified csn most
+	modified=$(of "$1" modifyTimestamp) csn=$(of "$1" entryCSN) most=$(date -u -d "$2 hours ago + 10 seconds" +%Y%m%d%H%M%S)
+	[ "$modified" -le "$most" ] || fail "modifyTimestamp $modified: the clock is not $2 hours behind"
+	[ "$csn" -ge "$newest" ] || fail "entryCSN $csn went back: $newest was issued"
+	newest=$csn
+}
 stop "$p_pid"
-"$portolan" export --config "$toml" --secrets --operational >"$dir/all.ldif" 2>/dev/null
-/usr/bin/python3 - "$dir/all.ldif" "$dir/ahead.ldif" <<'END'
-import datetime, re, sys
-def later(m):
-    at = datetime.datetime.strptime(m.group(2), "%Y%m%d%H%M%S") + datetime.timedelta(hours=1)
-    return m.group(1) + at.strftime("%Y%m%d%H%M%S")
-text = open(sys.argv[1]).read()
-text, n = re.subn(r"(?m)^((?:entryCSN|modifyTimestamp): )(\d{14})", later, text)
-assert n > 6, n
-open(sys.argv[2], "w").write(text)
-END
-"$portolan" import --config "$toml" --replace "$dir/ahead.ldif" >"$dir/import.log" 2>&1 || fail "import"
-serve p
-in_step "a clock that is an hour behind" "$all"
-now=$(date -u +%Y%m%d%H%M%S)
+portolan=$dir/stepped serve p
+in_step "another clock" "$all"
+note ben,ou=board before
+behind ben,ou=board 0
+in_step "a change before the clock steps" "$all"
+kill -USR1 "$p_pid"
+until_ready "$p_log" '^stepped: the clock went back'
 note ben,ou=board four
+behind ben,ou=board 1
 printf 'dn: cn=cy,ou=board,BASE\nchangetype: add\nobjectClass: person\ncn: cy\nsn: C\n\ndn: cn=amy,ou=staff,BASE\nchangetype: delete\n' | change
-csn=$(ldapsearch -LLL -H "$purl" -x -D "$admin" -w "$ppw" -b "cn=ben,ou=board,$SUFFIX" -s base entryCSN | sed -n 's/^entryCSN: \([0-9]*\).*/\1/p')
-[ "$csn" -gt "$now" ] || fail "entryCSN $csn went back: it is $now"
-in_step "changes by it" "$all"
+behind cy,ou=board 1
+in_step "changes by a clock that stepped back under the server" "$all"
 stop "$s_pid"
 note ben,ou=board five
 slapd s "$surl"
 in_step "a restart of slapd" "$all"
+# A step while the provider is down, to where nothing was there yet.
+stop "$p_pid"
+printf '#!/bin/sh\nexec "%s" "$@" --behind 2h\n' "$dir/stepped" >"$dir/earlier"
+chmod 755 "$dir/earlier"
+portolan=$dir/earlier serve p
+in_step "a start by a clock that is two hours behind" "$all"
+note ben,ou=board six
+behind ben,ou=board 2
+in_step "a change by it" "$all"
+stop "$s_pid"
+note cy,ou=board seven
+slapd s "$surl"
+in_step "another restart of slapd" "$all"
+# The clock is right again.
+stop "$p_pid"
+serve p
+note ben,ou=board eight
+behind ben,ou=board 0
+in_step "the right time" "$all"
 echo ok
