@@ -69,7 +69,7 @@ func (x *copier) begin(anew bool) error {
 		return err
 	}
 	x.sent = x.pos.cookie
-	if anew {
+	if anew || !says(x.sent) {
 		x.sent = nil
 	}
 	x.refreshing, x.last, x.batch, x.size = true, nil, nil, 0

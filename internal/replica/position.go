@@ -101,6 +101,14 @@ func searchDigest(o *Options, baseNorm string) [sha256.Size]byte {
 	return sha256.Sum256(fmt.Appendf(nil, "%q %q %q", baseNorm, o.Filter.String(), strings.Join(o.Attributes, "\n")))
 }
 
+// says reports whether a cookie stands for a state of the copy. slapd gives out some with the consumer's number and no CSN, where
+// what it has written is older than what it wrote before: its clock has stepped back. Asked with one of them it tells of all
+// entries, as it does without a cookie (RFC 4533 section 2.1.2), and calls that a delete phase.
+func says(cookie []byte) bool {
+	c, ok := dit.ParseSyncCookie(cookie, sealField)
+	return !ok || len(c.CSNs) > 0 || c.Rest != nil
+}
+
 // sealField is the part of a cookie by which Portolan knows its own; sealEpoch is where the epoch of its journal stands in it.
 const (
 	sealField = "portolan"

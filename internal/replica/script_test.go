@@ -350,6 +350,23 @@ func TestScriptedRefreshes(t *testing.T) {
 	}
 }
 
+// TestScriptedCookieThatSaysNothing is slapd after its clock has stepped back: a cookie without a CSN, answered with everything there is
+// and the end of a delete phase.
+func TestScriptedCookieThatSaysNothing(t *testing.T) {
+	const sub = ",dc=example,dc=org"
+	s := newScripted(t, nil)
+	defer s.stop()
+	s.askedWith("")
+	s.say(slices.Concat(base(), unitEntry(2, "ou=a"+sub), unitEntry(4, "ou=c"+sub), phase(false, true, "rid=000,csn=20260101000000.000000Z#000000#000#000000")),
+		entry(2, ldap.SyncModify, "ou=a"+sub, "rid=000", "objectClass=organizationalUnit", "ou=a", "description=x"), done(ldap.Unavailable, nil))
+	<-s.paused
+	s.say(slices.Concat(base(), unitEntry(2, "ou=a"+sub, "description=x"), phase(true, true, "c2")))
+	s.goOn <- struct{}{}
+	s.askedWith("")
+	s.has("c2")
+	s.want("dc=example,dc=org ou=a(x)")
+}
+
 // TestScriptedErrors are answers that lead to an error, and leave the copy as it is.
 func TestScriptedErrors(t *testing.T) {
 	const sub = ",dc=example,dc=org"
