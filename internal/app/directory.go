@@ -181,7 +181,7 @@ func (d *Directory) storeOptions(o OpenOptions, space func() (uint64, error)) st
 	c := d.Config
 	return store.Options{
 		Schema: d.Schema(), Suffixes: c.Directory.AllSuffixes(), Indexes: indexes(c, d.Schema(), d.overlays),
-		CacheBytes: c.Store.EntryCache, Logger: o.Log,
+		CacheBytes: entryCache(c.Store.EntryCache, availableMemory()), Logger: o.Log,
 		Journal: store.Retention{MaxAge: c.Journal.MaxAge, MaxBytes: c.Journal.MaxBytes},
 		Now:     o.Now, FreeSpace: space, MinFree: uint64(c.Limits.MinFreeBytes), ReadOnly: o.ReadOnly, Warm: o.Warm,
 	}

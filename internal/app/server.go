@@ -351,6 +351,7 @@ func (s *Server) Ready() {
 		// Most of the heap are caches that stay: with the runtime's own setting they would count twice.
 		debug.SetGCPercent(gcPercent)
 	}
+	boundMemory()
 	// Opening the store, and passwords that were hashed, took memory that a quiet server does not need.
 	debug.FreeOSMemory()
 	fmt.Fprintln(s.o.Stderr, "portolan: ready")

@@ -226,10 +226,10 @@ type Schema struct {
 	RFC2307 string `toml:"rfc2307" enum:"bis|nis"`
 }
 
-// Store sizes the caches of the entry store. Both count octets.
+// Store sizes the caches of the entry store. Both count octets; an EntryCache of 0 is sized by the memory there is.
 type Store struct {
 	CacheBytes int64 `toml:"cache_bytes,size" min:"1048576"`
-	EntryCache int64 `toml:"entry_cache,size" min:"1048576"`
+	EntryCache int64 `toml:"entry_cache,size"`
 }
 
 // Journal says how much of the journal is kept; what is older than MaxAge or beyond MaxBytes may be dropped.

@@ -236,6 +236,12 @@ func TestValidateOfCode(t *testing.T) {
 	if err := c.Validate(); err != nil {
 		t.Error(err)
 	}
+	for octets, valid := range map[int64]bool{-1: false, 1<<20 - 1: false, 1 << 20: true} {
+		c.Store.EntryCache = octets
+		if err := c.Validate(); (err == nil) != valid {
+			t.Errorf("an entry_cache of %d octets: %v", octets, err)
+		}
+	}
 }
 
 func TestWarnings(t *testing.T) {

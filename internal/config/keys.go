@@ -236,8 +236,8 @@ func sections() []Section {
 				Doc: "Which posixGroup: \"bis\", where a group can be posixGroup and groupOfNames at once, or \"nis\", as RFC 2307 has it."},
 		}},
 		{Table: "store", Doc: "Memory for caches. Both fill only as far as there is data.", Keys: []Key{
-			{Name: "entry_cache", Default: `"128MiB"`, Example: `"1GiB"`,
-				Doc: "Memory for entries, ready to be sent. Best large enough for all entries that are in use."},
+			{Name: "entry_cache", Default: `0`, Example: `"2GiB"`,
+				Doc: "Memory for entries, ready to be sent. Best large enough for all entries that are in use; that of a person takes about 1.2 KiB. 0 is a sixteenth of the machine's memory, or of what the control group may take, but no less than 128 MiB and no more than 1 GiB."},
 			{Name: "cache_bytes", Default: `"16MiB"`, Example: `"128MiB"`,
 				Doc: "Memory for blocks of the store beneath, for what the entry cache does not hold."},
 		}},

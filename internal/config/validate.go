@@ -68,12 +68,18 @@ func (v *validator) all() {
 	v.limits()
 	v.replicas()
 	v.metrics()
+	if n := v.c.Store.EntryCache; n < 0 || n > 0 && n < minEntryCache {
+		v.fail("store.entry_cache", `write entry_cache = "256MiB", or 0 for a part of the memory there is`, "store.entry_cache is %d octets, at least 1MiB is needed", n)
+	}
 	for i, f := range v.c.Schema.Files {
 		if path := fmt.Sprintf("schema.files[%d]", i); f == "" {
 			v.fail(path, `write files = ["/etc/portolan/local.schema"]`, "schema.files holds an empty name")
 		}
 	}
 }
+
+// minEntryCache is the least that an entry cache is of use with.
+const minEntryCache = 1 << 20
 
 func (v *validator) metrics() {
 	text := v.c.Metrics.Listen

@@ -1,0 +1,47 @@
+package app
+
+import (
+	"os"
+	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+)
+
+// What the entry cache may take where its size is not written: a sixteenth of the memory there is, within bounds. An entry of
+// a person takes 1.2 KiB of it, the process about twice the cache once it is full.
+const (
+	entryCacheShare   = 16
+	entryCacheAtLeast = 128 << 20
+	entryCacheAtMost  = 1 << 30
+)
+
+// entryCache returns the limit of the entry cache in octets: what is configured, or where that is 0 a part of the available
+// memory; 0 where that is not known.
+func entryCache(configured int64, available uint64) int64 {
+	if configured > 0 {
+		return configured
+	}
+	return int64(min(max(available/entryCacheShare, entryCacheAtLeast), entryCacheAtMost))
+}
+
+// availableMemory is the memory of the machine, or what the process's control group may take of it; 0 is unknown.
+func availableMemory() uint64 {
+	all, err := memlimit.FromSystem()
+	if err != nil {
+		all = 0
+	}
+	if group, err := memlimit.FromCgroup(); err == nil && (all == 0 || group < all) {
+		return group
+	}
+	return all
+}
+
+// boundMemory has the collector work harder, rather than the kernel end the process, near the limit of its control group.
+func boundMemory() {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	if group, err := memlimit.FromCgroup(); err == nil {
+		debug.SetMemoryLimit(int64(min(group, 1<<62) / 10 * 9))
+	}
+}
