@@ -82,6 +82,8 @@ type OpenOptions struct {
 	Wait func(ctx context.Context, d time.Duration) error
 	// Pause is what replication waits by between two attempts; nil is a timer.
 	Pause func(ctx context.Context, d time.Duration) error
+	// Hashing is what of the pool of password hashes is of the process: Yield and Crowd.
+	Hashing credential.PoolConfig
 	// Alarm is op.Ports.Alarm; nil is one by the machine's clock.
 	Alarm func(f func()) (set func(at time.Time), stop func())
 }
@@ -225,7 +227,8 @@ func engineLogger(log *slog.Logger) func(level, msg string) {
 }
 
 func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
-	d.hashing = credential.NewPool(credential.PoolConfig{Workers: d.Config.Password.Workers})
+	o.Hashing.Workers = d.Config.Password.Workers
+	d.hashing = credential.NewPool(o.Hashing)
 	var err error
 	d.verified, err = credential.NewCache(credential.CacheConfig{Size: verifiedPasswords(d.Store.Entries()), TTL: credential.DefaultCacheTTL, Now: o.Now, Rand: rand.Reader})
 	if err != nil {

@@ -92,7 +92,7 @@ func Start(c *config.Config, o ServeOptions) (*Server, error) {
 }
 
 func (s *Server) open(c *config.Config) error {
-	d, err := Open(c, OpenOptions{Log: s.logs.log, Version: s.o.Version, OnFatal: s.fatal, MayWrite: s.mayWrite, Warm: true, Now: s.o.Now})
+	d, err := Open(c, OpenOptions{Log: s.logs.log, Version: s.o.Version, OnFatal: s.fatal, MayWrite: s.mayWrite, Warm: true, Now: s.o.Now, Hashing: aside()})
 	if err != nil {
 		return err
 	}

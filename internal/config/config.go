@@ -177,7 +177,7 @@ type LimitsFor struct {
 
 // Password says how passwords are hashed. What a password must be like belongs to the ppolicy overlay.
 type Password struct {
-	// Workers is the number of hashes computed at one time; 0 is the number of CPUs.
+	// Workers is the number of hashes computed at one time, of each of two kinds: see credential.PoolConfig; 0 is the number of CPUs.
 	Workers int    `toml:"workers" max:"1024"`
 	Argon2  Argon2 `toml:"argon2"`
 }

@@ -171,7 +171,7 @@ func sections() []Section {
 		}},
 		{Table: "password", Doc: "How passwords are hashed. What a password must be like is set in [overlay.ppolicy].", Keys: []Key{
 			{Name: "workers", Default: `0`, Example: `2`,
-				Doc: "Hashes computed at one time. 0 is the number of CPUs."},
+				Doc: "Hashes computed at one time, and as many again for those who have lately logged in from where they are. 0 is the number of CPUs."},
 		}},
 		{Table: "password.argon2", Doc: "Argon2id (RFC 9106) for new hashes. A weaker hash is replaced when its owner next binds.", Keys: []Key{
 			{Name: "memory", Default: `"19MiB"`, Example: `"64MiB"`,

@@ -24,10 +24,10 @@ const (
 )
 
 var (
-	// ErrBusy: the job was not run, because the queue is full, because others needed the place more, or because it
+	// ErrBusy says that the job was not run, because the queue is full, because others needed the place more, or because it
 	// waited too long. The LDAP answer is busy (51).
 	ErrBusy = errors.New("hashing pool is busy")
-	// ErrClosed: the job was not run, because the pool is closed.
+	// ErrClosed says that the job was not run, because the pool is closed.
 	ErrClosed = errors.New("hashing pool is closed")
 )
 
@@ -50,10 +50,21 @@ type PoolConfig struct {
 	// hashes that are renewed at once would take them from searches.
 	BackgroundPart int
 
+	// Yield, where set, makes Normal and Background jobs give way to everything else that the process does: whoever tries
+	// passwords must not take the CPUs from searches. It is called once on each of the threads that run these jobs, which run
+	// nothing else, and lowers its priority. Honest jobs then have workers of their own, as many again.
+	Yield func()
+	// Crowd, where set beside Yield, is told when such a thread has work, and when none had any for ten seconds: while the system
+	// has them wait they hold processors of the Go scheduler, of which it should have as many more.
+	Crowd func(on bool)
+
 	// OnPanic is told of a panic in a function given to Submit; default: only counted. Do hands panics on to its
 	// caller.
 	OnPanic func(value any)
 }
+
+// uncrowdAfter is how long no thread of a low priority must have had work before Crowd is told.
+const uncrowdAfter = 10 * time.Second
 
 // honestTurns is the number of honest jobs after which a normal one gets a turn, so that honest sources go first but
 // cannot lock everybody else out.
@@ -74,7 +85,8 @@ type Pool struct {
 	cfg PoolConfig
 
 	mu         sync.Mutex
-	wake       sync.Cond // signals a job or closing to workers, and the end of the work to Close
+	wake       sync.Cond // signals a job or closing to workers
+	wakeHonest sync.Cond // the same to those that run nothing but Honest jobs, where there are any
 	queues     [classes]classQueue
 	queued     int
 	running    int
@@ -83,6 +95,9 @@ type Pool struct {
 	resting    bool      // a timer wakes a worker then
 	turns      int       // honest jobs since the last normal one
 	closed     bool
+	low        int // of running, on threads of a low priority
+	crowded    bool
+	uncrowd    *time.Timer
 	stats      PoolStats
 	workers    sync.WaitGroup
 }
@@ -145,13 +160,17 @@ func NewPool(c PoolConfig) *Pool {
 		c.BackgroundPart = 16
 	}
 	p := &Pool{cfg: c}
-	p.wake.L = &p.mu
+	p.wake.L, p.wakeHonest.L = &p.mu, &p.mu
 	for i := range p.queues {
 		p.queues[i].sources = make(map[string]*sourceQueue)
 	}
-	p.workers.Add(c.Workers)
 	for range c.Workers {
-		go p.work()
+		if c.Yield == nil {
+			p.workers.Go(func() { p.work(everything) })
+			continue
+		}
+		p.workers.Go(func() { p.work(allButHonest) })
+		p.workers.Go(func() { p.work(onlyHonest) })
 	}
 	return p
 }
@@ -264,7 +283,11 @@ func (p *Pool) enter(job Job, run func(error)) (*task, error) {
 	q.push(t)
 	p.queued++
 	p.mu.Unlock()
-	p.wake.Signal()
+	if job.Class == Honest && p.cfg.Yield != nil {
+		p.wakeHonest.Signal()
+	} else {
+		p.wake.Signal()
+	}
 	if victim != nil {
 		victim.run(ErrBusy)
 	}
@@ -306,16 +329,35 @@ func (p *Pool) remove(t *task) {
 	p.queues[t.job.Class].remove(t)
 	p.queued--
 	if p.closed && p.queued == 0 {
-		p.wake.Broadcast()
+		p.wakeAll()
 	}
 }
 
+// wakeAll has every worker look again.
+func (p *Pool) wakeAll() {
+	p.wake.Broadcast()
+	p.wakeHonest.Broadcast()
+}
+
+// duty says which jobs a worker runs.
+type duty uint8
+
+const (
+	everything duty = iota
+	onlyHonest
+	allButHonest // on a thread of a low priority
+)
+
 // take chooses the next job, or nil. Pool.mu is held.
-func (p *Pool) take() *task {
+func (p *Pool) take(d duty) *task {
 	honest, normal := &p.queues[Honest], &p.queues[Normal]
 	var q *classQueue
 	switch {
-	case honest.queued > 0 && (normal.queued == 0 || p.turns < honestTurns):
+	case d == onlyHonest:
+		if q = honest; q.queued == 0 {
+			return nil
+		}
+	case d == everything && honest.queued > 0 && (normal.queued == 0 || p.turns < honestTurns):
 		q = honest
 		p.turns++
 	case normal.queued > 0:
@@ -358,18 +400,61 @@ func (p *Pool) tire(began, ended time.Time) {
 	p.rest = p.rest.Add(ended.Sub(began) * time.Duration(p.cfg.BackgroundPart) / time.Duration(p.cfg.Workers))
 }
 
+// crowd is called around each job on a thread of a low priority. Pool.mu is held.
+func (p *Pool) crowd(more int) {
+	p.low += more
+	switch {
+	case p.cfg.Crowd == nil:
+	case p.low > 0:
+		if p.uncrowd != nil {
+			p.uncrowd.Stop()
+		}
+		if !p.crowded {
+			p.crowded = true
+			p.cfg.Crowd(true)
+		}
+	case p.low == 0 && p.closed:
+		p.calm()
+	case p.low == 0 && p.uncrowd == nil:
+		p.uncrowd = time.AfterFunc(uncrowdAfter, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if p.low == 0 {
+				p.calm()
+			}
+		})
+	case p.low == 0:
+		p.uncrowd.Reset(uncrowdAfter)
+	}
+}
+
+// calm tells Crowd that it is over. Pool.mu is held.
+func (p *Pool) calm() {
+	if p.crowded {
+		p.crowded = false
+		p.cfg.Crowd(false)
+	}
+}
+
 // work is one worker.
-func (p *Pool) work() {
-	defer p.workers.Done()
+func (p *Pool) work(d duty) {
+	wake := &p.wake
+	switch d {
+	case onlyHonest:
+		wake = &p.wakeHonest
+	case allButHonest:
+		runtime.LockOSThread() // for good: the thread ends with the worker
+		p.cfg.Yield()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
-		t := p.take()
+		t := p.take(d)
 		if t == nil {
 			if p.closed && p.queued == 0 {
 				return
 			}
-			p.wake.Wait()
+			wake.Wait()
 			continue
 		}
 		began := p.cfg.Now()
@@ -391,10 +476,16 @@ func (p *Pool) work() {
 		if t.job.Class == Background {
 			p.background++
 		}
+		if d == allButHonest {
+			p.crowd(1)
+		}
 		p.mu.Unlock()
 		thrown := call(t.run, err)
 		p.mu.Lock()
 		p.running--
+		if d == allButHonest {
+			p.crowd(-1)
+		}
 		if t.job.Class == Background {
 			p.background--
 			p.tire(began, p.cfg.Now())
@@ -424,8 +515,14 @@ func call(fn func(error), err error) (thrown any) {
 func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true
+	if p.low == 0 {
+		p.calm()
+	}
+	if p.uncrowd != nil {
+		p.uncrowd.Stop()
+	}
 	p.mu.Unlock()
-	p.wake.Broadcast()
+	p.wakeAll()
 	ended := make(chan struct{})
 	go func() {
 		p.workers.Wait()
@@ -445,7 +542,7 @@ func (p *Pool) Close(ctx context.Context) error {
 		}
 	}
 	p.mu.Unlock()
-	p.wake.Broadcast()
+	p.wakeAll()
 	for _, t := range dropped {
 		t.run(ErrClosed)
 	}

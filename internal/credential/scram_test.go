@@ -54,7 +54,10 @@ func TestScramKeysAgreeWithLibrary(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		theirs := client.GetStoredCredentials(scram.KeyFactors{Salt: string(salt), Iters: 4096})
+		theirs, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: 4096})
+		if err != nil {
+			t.Fatal(err)
+		}
 		if string(theirs.StoredKey) != string(k.StoredKey[:]) || string(theirs.ServerKey) != string(k.ServerKey[:]) {
 			t.Fatal("keys differ")
 		}

@@ -9,7 +9,7 @@ benchstat=golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 base=HEAD
 [ -n "$(git status --porcelain)" ] || base=HEAD^
 base=$(git rev-parse --verify "${BASE:-$base}^{commit}")
-read -ra packages <<<"${PACKAGES:-./ber ./ldap ./internal/schema ./internal/dit ./internal/access ./internal/store ./internal/engine ./internal/session ./internal/audit}"
+read -ra packages <<<"${PACKAGES:-./ber ./ldap ./internal/schema ./internal/dit ./internal/access ./internal/store ./internal/engine ./internal/session ./internal/audit ./internal/guard}"
 work=$(mktemp -d)
 trap 'git worktree remove --force "$work/base" >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
 git worktree add -q --detach "$work/base" "$base"

@@ -41,6 +41,7 @@ type want struct {
 	against        string  // the other line
 	ofBare         float64 // of the bare loop's rate
 	p50, p99, p999 float64 // microseconds at most
+	p99Times       float64 // times the p99 of the other line at most
 	most           float64 // of slapd's value at most
 	atMost         float64 // in the unit of the line
 }
@@ -116,6 +117,10 @@ func (r *report) judge(f *figure) {
 		}
 	}
 	w := &f.want
+	if w.p99Times > 0 {
+		other := r.cell(w.against)
+		demand("p99 at most "+trim(w.p99Times)+" x "+w.against, other != nil && other.Latency.P99 > 0, func() bool { return ours.Latency.P99 <= w.p99Times*other.Latency.P99 })
+	}
 	if w.ratio > 0 {
 		other, text := f.Servers[slapd], "x slapd"
 		if w.against != "" {

@@ -33,10 +33,12 @@ func TestJudge(t *testing.T) {
 		{"slow at worst", want{p999: 100_000}, map[string]*cell{portolan: slow}, "p99.9 at most 100 ms", "no"},
 		{"memory", want{most: 1}, map[string]*cell{portolan: cellOf(300), slapd: cellOf(299)}, "no more than slapd", "no"},
 		{"a bound", want{atMost: 40}, map[string]*cell{portolan: cellOf(40)}, "at most 40 MB", "yes"},
+		{"as quick as another line", want{against: "other", p99Times: 2}, map[string]*cell{portolan: {Value: 1, Latency: bench.Latency{P99: 600}}}, "p99 at most 2 x other", "yes"},
+		{"slower than another line", want{against: "other", p99Times: 2}, map[string]*cell{portolan: {Value: 1, Latency: bench.Latency{P99: 601}}}, "p99 at most 2 x other", "no"},
 		{"another line", want{ratio: 0.9, against: "other"}, map[string]*cell{portolan: cellOf(89)}, "0.9 x other", "no"},
 	} {
 		f := &figure{Name: tt.name, Unit: "MB", Servers: tt.servers, want: tt.want}
-		r := &report{Lines: []*figure{{Name: "other", Servers: map[string]*cell{portolan: cellOf(100)}}, f}}
+		r := &report{Lines: []*figure{{Name: "other", Servers: map[string]*cell{portolan: {Value: 100, Latency: bench.Latency{P99: 300}}}}, f}}
 		r.judge(f)
 		if f.Want != tt.text || f.Met != tt.judg {
 			t.Errorf("%s: %q %q, want %q %q", tt.name, f.Want, f.Met, tt.text, tt.judg)

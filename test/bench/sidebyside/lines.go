@@ -25,6 +25,8 @@ type line struct {
 	before func(ctx context.Context) error
 	// beside runs a client at the same time that pages through everything.
 	beside bool
+	// spray runs clients at the same time that try passwords, all of them wrong, as fast as they are answered.
+	spray bool
 	// consumers is how many replicas follow the directory at the same time.
 	consumers int
 }
@@ -43,12 +45,12 @@ func (w *work) lines() []line {
 		o.Requests.Users = w.again()
 		return o
 	}
-	const closed, rebind = "search uid=X, whole entry", "bind, the same people again and again"
+	const closed, single, rebind = "search uid=X, whole entry", "search, single connection", "bind, the same people again and again"
 	lines := []line{
 		{name: closed, servers: all, o: load(bench.Search, 16, 1), want: want{ratio: 5, ofBare: 0.75, p999: 20_000}},
 		{name: "search, 16 outstanding per connection", servers: all, o: load(bench.Search, 16, 16), want: want{ratio: 20}},
 		{name: "base read", servers: all, o: load(bench.Base, 16, 1), want: want{ratio: 5}},
-		{name: "search, single connection", servers: all, o: load(bench.Search, 1, 1), want: want{p50: 80}},
+		{name: single, servers: all, o: load(bench.Search, 1, 1), want: want{p50: 80}},
 		{name: "search, 64 connections", servers: both, o: load(bench.Search, 64, 1), want: want{p999: 20_000}},
 		{name: "search, 1,000 connections", servers: all, o: load(bench.Search, 1000, 1), want: want{ratio: 4.5, p999: 100_000}},
 		{name: "search with an AND of three", servers: both, o: load(bench.And, 16, 1)},
@@ -65,11 +67,15 @@ func (w *work) lines() []line {
 		{name: "mixed reads and writes", servers: both, o: load(bench.Mixed, 16, 1)},
 		{name: "bind, everybody ({SSHA}, renewed at the first bind)", servers: all, o: load(bench.Bind, 16, 1), want: want{ratio: 5}},
 	}
+	// These come last: accounts are locked when they have been guessed at.
+	lines = append(lines,
+		line{name: "search beside a spray of wrong passwords", servers: own, o: load(bench.Search, 16, 1), want: want{against: closed, p99Times: 2}, spray: true},
+		line{name: "search, single connection, beside such a spray", servers: own, o: load(bench.Search, 1, 1), want: want{against: single, p99Times: 2}, spray: true})
 	if w.members > 0 {
 		small := "add a member to a group of 10"
 		ten, many := load(bench.Member, 16, 1), load(bench.Member, 16, 1)
 		ten.Requests.Group, many.Requests.Group = w.data.SmallGroup(), w.data.BigGroup()
-		lines = slices.Insert(lines, len(lines)-1,
+		lines = slices.Insert(lines, len(lines)-3,
 			line{name: small, servers: own, o: ten},
 			line{name: "add a member to a group of " + grouped(float64(w.members)), servers: own, o: many, want: want{against: small, ratio: 0.5}},
 			line{name: "the same, followed by ten consumers", servers: own, o: many, want: want{against: small, ratio: 0.5}, consumers: 10})
@@ -175,13 +181,12 @@ func (w *work) sample(ctx context.Context, p *process, o bench.Options, l line) 
 		}
 	}
 	if l.beside {
-		aside, stop := context.WithCancel(ctx)
-		var wait sync.WaitGroup
-		defer wait.Wait()
-		defer stop()
-		pager := w.options(bench.Options{Workload: bench.Paged, Connections: 1, Outstanding: 1}, p.url)
-		pager.Duration = time.Hour
-		wait.Go(func() { _, _ = bench.Run(aside, pager) }) // it ends by being stopped
+		defer w.aside(ctx, w.options(bench.Options{Workload: bench.Paged, Connections: 1, Outstanding: 1}, p.url))()
+	}
+	if l.spray {
+		spray := w.options(bench.Options{Workload: bench.Bind, Connections: sprayers, Outstanding: 1}, p.url)
+		spray.Requests.Users = w.wrong(o.Seed)
+		defer w.aside(ctx, spray)()
 	}
 	var err error
 	if s.Result, err = bench.Run(ctx, o); err != nil {
@@ -191,6 +196,31 @@ func (w *work) sample(ctx context.Context, p *process, o bench.Options, l line) 
 		return nil, err
 	}
 	return s, errors.Join(errs...)
+}
+
+// aside runs another load until the returned function is called.
+func (w *work) aside(ctx context.Context, o bench.Options) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	o.Duration = time.Hour
+	var wait sync.WaitGroup
+	wait.Go(func() { _, _ = bench.Run(ctx, o) }) // it ends by being stopped
+	return func() {
+		cancel()
+		wait.Wait()
+	}
+}
+
+// sprayers is how many connections try passwords, each the next one when it has its answer.
+const sprayers = 32
+
+// wrong returns people with wrong passwords, other ones in each round, so that each is a guess and no repetition. All come from
+// this host, whose applications are not counted by address: nothing but the account holds them back, and everything else is hashed.
+func (w *work) wrong(round uint64) []bench.User {
+	var users []bench.User
+	for n := range w.entries {
+		users = append(users, bench.User{DN: w.data.Person(n), Password: fmt.Sprintf("wrong-%d-%d", round, n)})
+	}
+	return users
 }
 
 // renew lets the people who bind again and again bind before, until that costs Portolan no hashes any more: it renews
