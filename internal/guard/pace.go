@@ -30,7 +30,7 @@ type Pace struct {
 const (
 	shortParts = 16
 	// longShare is the part of all CPUs that long searches have while others are served: one in so many.
-	longShare = 12
+	longShare = 20
 	// slice is the most that is taken for work between two calls: what is more was waiting for a slow reader.
 	slice = 10 * time.Millisecond
 	// longestPause bounds one pause, so that a search sees soon that it has the server for itself.
