@@ -271,7 +271,7 @@ func (d *dialogue) request(c *talker, s *step) error {
 		return err
 	}
 	if m.ID == 0 {
-		if _, given := r.options["id"]; !given && !strings.Contains(s.rest, "id=0") {
+		if _, given := r.options["id"]; !given && !strings.Contains(" "+s.rest, " id=0") {
 			m.ID = c.last + 1
 		}
 	}

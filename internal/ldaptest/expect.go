@@ -112,13 +112,16 @@ func (d *dialogue) ending(c *talker, e *expected) error {
 func (d *dialogue) compare(before []expected, result *expected, got []ldap.Message, request byte) []string {
 	var diffs []string
 	var entries []ldap.Message
-	var refs [][]string
+	var refs []ldap.Message
+	var infos [][]string
 	for _, m := range got {
 		switch p := m.Op.(type) {
 		case *ldap.SearchResultEntry:
 			entries = append(entries, m)
 		case *ldap.SearchResultReference:
-			refs = append(refs, p.URIs)
+			refs = append(refs, m)
+		case *ldap.IntermediateResponse:
+			infos = append(infos, infoWords(p))
 		}
 	}
 	if text := result.words[0].text; text == "found" || text == "ordered" {
@@ -132,19 +135,25 @@ func (d *dialogue) compare(before []expected, result *expected, got []ldap.Messa
 			diffs = append(diffs, d.entry(e, &entries)...)
 		case "ref":
 			uris := texts(e.words[1:])
-			at := slices.IndexFunc(refs, func(have []string) bool { return equalSets(uris, have) })
+			at := slices.IndexFunc(refs, func(have ldap.Message) bool { return equalSets(uris, have.Op.(*ldap.SearchResultReference).URIs) })
 			if at < 0 {
 				diffs = append(diffs, fmt.Sprintf("line %d: the reference did not come", e.line))
 				continue
 			}
+			diffs = append(diffs, d.controls(e.parts, refs[at].Controls)...)
 			refs = slices.Delete(refs, at, at+1)
+		case "intermediate":
+			diffs = append(diffs, d.intermediate(e, &infos)...)
 		}
 	}
 	for _, m := range entries {
 		diffs = append(diffs, fmt.Sprintf("unexpected entry %s", m.Op.(*ldap.SearchResultEntry).Name))
 	}
 	for _, r := range refs {
-		diffs = append(diffs, fmt.Sprintf("unexpected reference %s", strings.Join(r, " ")))
+		diffs = append(diffs, fmt.Sprintf("unexpected reference %s", strings.Join(r.Op.(*ldap.SearchResultReference).URIs, " ")))
+	}
+	for _, words := range infos {
+		diffs = append(diffs, fmt.Sprintf("unexpected intermediate %s", strings.Join(words, " ")))
 	}
 	if len(got) == 0 {
 		return append(diffs, "no result")
@@ -161,6 +170,49 @@ func (d *dialogue) compare(before []expected, result *expected, got []ldap.Messa
 		}
 	}
 	return append(diffs, d.controls(result.parts, controls)...)
+}
+
+// intermediate looks for an intermediate response among those that came.
+func (d *dialogue) intermediate(e *expected, infos *[][]string) []string {
+	var want []string
+	for _, w := range e.words[1:] {
+		text, err := d.expand(w)
+		if err != nil {
+			return []string{fmt.Sprintf("line %d: %v", e.line, err)}
+		}
+		want = append(want, text)
+	}
+	at := slices.IndexFunc(*infos, func(have []string) bool { return equalSets(want, have) })
+	if at < 0 {
+		return []string{fmt.Sprintf("line %d: the intermediate response did not come", e.line)}
+	}
+	*infos = slices.Delete(*infos, at, at+1)
+	return nil
+}
+
+// infoWords are the words of an intermediate response: what a Sync Info Message is about (RFC 4533 section 2.5) without its cookie,
+// and of others the name.
+func infoWords(m *ldap.IntermediateResponse) []string {
+	v, ok := ldap.ParseSyncInfo(m.Value)
+	if string(m.Name) != ldap.SyncInfoOID || !ok {
+		return []string{string(m.Name)}
+	}
+	switch v.Kind {
+	case ldap.SyncNewCookie:
+		return []string{"newcookie"}
+	case ldap.SyncRefreshDelete:
+		return []string{"refreshDelete"}
+	case ldap.SyncRefreshPresent:
+		return []string{"refreshPresent"}
+	}
+	words := []string{"present"}
+	if v.RefreshDeletes {
+		words[0] = "delete"
+	}
+	for _, id := range v.UUIDs {
+		words = append(words, fmt.Sprintf("%x", id))
+	}
+	return words
 }
 
 // found compares the first RDNs of entries without attributes, as a set or in their order.
