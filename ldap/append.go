@@ -122,7 +122,7 @@ func (q *BindRequest) appendOp(dst []byte) []byte {
 
 func (p *BindResponse) appendOp(dst []byte) []byte {
 	dst, mark := ber.Begin(dst, TagBindResponse)
-	dst = p.Result.AppendComponents(dst)
+	dst = p.AppendComponents(dst)
 	if p.HasServerCreds {
 		dst = ber.AppendBytes(dst, tagServerCreds, p.ServerCreds)
 	}
@@ -217,7 +217,7 @@ func (q *ExtendedRequest) appendOp(dst []byte) []byte {
 
 func (p *ExtendedResponse) appendOp(dst []byte) []byte {
 	dst, mark := ber.Begin(dst, TagExtendedResponse)
-	dst = p.Result.AppendComponents(dst)
+	dst = p.AppendComponents(dst)
 	if p.Name != "" {
 		dst = ber.AppendString(dst, tagRespName, p.Name)
 	}

@@ -20,7 +20,7 @@ func ParseFilter(s string) (Filter, error) {
 		if c := p.text[p.at]; c == '&' || c == '|' || c == '!' {
 			err = p.bad(p.at, "%q needs parentheses around it: write (%c...)", c, c)
 		} else {
-			_, err = p.item(p.at)
+			_, err = p.item()
 		}
 	} else if _, err = p.filter(1); err == nil {
 		p.blanks()
@@ -84,7 +84,7 @@ func (p *filterParser) filter(depth int) (int32, *Error) {
 	case '(':
 		return None, p.bad(p.at, "an operator & | ! or an attribute must stand before this parenthesis")
 	default:
-		n, err = p.item(open)
+		n, err = p.item()
 	}
 	if err != nil {
 		return None, err
@@ -157,7 +157,7 @@ func (p *filterParser) not(depth int) (int32, *Error) {
 }
 
 // item parses attribute, operator and value, up to the closing parenthesis or, without parentheses, the end.
-func (p *filterParser) item(open int) (int32, *Error) {
+func (p *filterParser) item() (int32, *Error) {
 	start := p.at
 	for p.at < len(p.text) && strings.IndexByte("=~<>:()", p.text[p.at]) < 0 {
 		p.at++

@@ -136,7 +136,7 @@ func (r *rule) narrowed() bool {
 }
 
 // takesFrom reports whether a rule that denies is about all of an audience, wherever r is about, whatever the rest.
-func (d *rule) takesFrom(r *rule, to Audience) bool {
+func (d *rule) takesFrom(r *rule, to Audience) bool { //nolint:revive // d denies, r is another
 	if d.narrowed() || len(d.excluded.who) > 0 || d.excluded.open() {
 		return false
 	}

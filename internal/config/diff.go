@@ -20,7 +20,7 @@ func Diff(old, new *Config) (reloadable, needRestart []string) {
 		}
 	}
 	diffStruct(reflect.ValueOf(old).Elem(), reflect.ValueOf(new).Elem(), "", func(path string) {
-		s, k := findKey(ss, noIndexes(path))
+		k := findKey(ss, noIndexes(path))
 		if k != nil {
 			note(path, k.Reload)
 			return
@@ -28,7 +28,7 @@ func Diff(old, new *Config) (reloadable, needRestart []string) {
 		// A whole list of tables: it can be taken over where all its keys can.
 		reload := true
 		for i := range ss {
-			s = &ss[i]
+			s := &ss[i]
 			if s.Table == noIndexes(path) {
 				reload = !slices.ContainsFunc(s.Keys, func(k Key) bool { return !k.Reload })
 			}

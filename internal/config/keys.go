@@ -330,16 +330,16 @@ func (k *Key) sample() string {
 	return k.Default
 }
 
-// findKey returns the key of a path without list indexes, and its section.
-func findKey(ss []Section, path string) (*Section, *Key) {
+// findKey returns the key of a path without list indexes, nil where there is none.
+func findKey(ss []Section, path string) *Key {
 	for i := range ss {
 		for j := range ss[i].Keys {
 			if join(ss[i].Table, ss[i].Keys[j].Name) == path {
-				return &ss[i], &ss[i].Keys[j]
+				return &ss[i].Keys[j]
 			}
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // defaults is a file that writes every default out.

@@ -63,7 +63,7 @@ func newDecoder(dir string, errs *errorSet) *decoder {
 	return &decoder{
 		dir: dir, errs: errs, places: map[string]Position{}, bad: map[string]bool{},
 		example: func(path string) string {
-			if _, k := findKey(ss, noIndexes(path)); k != nil {
+			if k := findKey(ss, noIndexes(path)); k != nil {
 				return k.Name + " = " + k.sample()
 			}
 			return ""

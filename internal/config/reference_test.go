@@ -48,7 +48,7 @@ func TestReferenceIsComplete(t *testing.T) {
 			}
 		}
 	}
-	var inStruct, inTable []string = slices.Sorted(maps.Keys(keyTypes())), slices.Sorted(maps.Keys(documented))
+	inStruct, inTable := slices.Sorted(maps.Keys(keyTypes())), slices.Sorted(maps.Keys(documented))
 	if diff := cmp.Diff(inStruct, inTable); diff != "" {
 		t.Errorf("the keys of Config (-) and those of sections() (+) differ:\n%s", diff)
 	}

@@ -2,6 +2,7 @@ package dit
 
 import (
 	"bytes"
+	"errors"
 	"math/big"
 	"slices"
 	"strconv"
@@ -463,7 +464,7 @@ func equalityKey(s *schema.Schema, t *schema.AttributeType, dst, value []byte) (
 
 // valueError names the attribute and the value in an error about a value.
 func valueError(desc schema.Description, i int, err error) error {
-	if e, ok := err.(*ldap.Error); ok {
+	if e, ok := errors.AsType[*ldap.Error](err); ok {
 		return e
 	}
 	return ldap.Errorf(ldap.InvalidAttributeSyntax, "%s: value #%s: %v", desc, strconv.Itoa(i), err)

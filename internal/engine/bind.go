@@ -21,9 +21,9 @@ func (e *Engine) bind(ctx context.Context, req *op.Request, m *ldap.BindRequest,
 	switch m.Auth {
 	case ldap.AuthSimple:
 		req.Conn.Exchange = nil
-		return e.simpleBind(ctx, req, m, set)
+		return e.simpleBind(ctx, req, m)
 	case ldap.AuthSASL:
-		return e.saslBind(ctx, req, m, set)
+		return e.saslBind(ctx, req, m)
 	}
 	return ldap.Errorf(ldap.AuthMethodNotSupported, "only simple and SASL authentication are supported")
 }
@@ -33,7 +33,7 @@ func errCredentials(why op.Reason) *ldap.Error {
 	return ldap.Errorf(ldap.InvalidCredentials, "").Because(why)
 }
 
-func (e *Engine) simpleBind(ctx context.Context, req *op.Request, m *ldap.BindRequest, set *Settings) error {
+func (e *Engine) simpleBind(ctx context.Context, req *op.Request, m *ldap.BindRequest) error {
 	switch {
 	case len(m.Name) == 0 && len(m.Password) == 0:
 		return nil // anonymous
@@ -381,7 +381,7 @@ type exchange struct {
 }
 
 // saslBind takes one step of a SASL exchange (RFC 4511 section 4.2.1, RFC 4513 section 5.2).
-func (e *Engine) saslBind(ctx context.Context, req *op.Request, m *ldap.BindRequest, set *Settings) error {
+func (e *Engine) saslBind(ctx context.Context, req *op.Request, m *ldap.BindRequest) error {
 	state, _ := req.Conn.Exchange.(*exchange)
 	// It is used up here and put back if it goes on: whatever fails ends it.
 	req.Conn.Exchange = nil

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"crypto/tls"
+	"errors"
 	"strings"
 
 	"portolan/internal/access"
@@ -74,7 +75,7 @@ func (e *Engine) find(r op.Reader, dn []byte, rights *access.Evaluator, o findOp
 func normalize(s *schema.Schema, dn []byte) (string, error) {
 	norm, err := s.NormalizeDN(nil, dn)
 	if err != nil {
-		if e, ok := err.(*ldap.Error); ok {
+		if e, ok := errors.AsType[*ldap.Error](err); ok {
 			return "", e
 		}
 		return "", ldap.Errorf(ldap.InvalidDNSyntax, "%q is not a distinguished name: %v", clip(dn), err)

@@ -170,7 +170,7 @@ func (e *Engine) lookMapped(m *IdentityMap, values map[string]string) (*dit.Entr
 	if m.filter.Nodes != nil {
 		return e.searchMapped(m, values)
 	}
-	name := m.name
+	var name ldap.DN
 	if m.whole != "" {
 		var err error
 		if name, err = ldap.ParseDN(values[m.whole]); err != nil || len(name) == 0 {

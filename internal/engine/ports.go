@@ -219,7 +219,7 @@ func (j journal) Grown(after uint64) <-chan struct{} { return j.JournalGrown(aft
 // Wait implements op.Journal.
 func (j journal) Wait(ctx context.Context, after uint64) error { return j.WaitJournal(ctx, after) }
 
-// open calls the Open functions of the overlays, in their order.
+// Open calls the Open functions of the overlays, in their order.
 func (e *Engine) Open(p *op.Ports) (stop func(), err error) {
 	var stops []func()
 	stop = func() {

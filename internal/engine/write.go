@@ -467,7 +467,7 @@ func (e *Engine) planAdd(ctx context.Context, req *op.Request, m *ldap.AddReques
 	if err != nil {
 		return nil, err
 	}
-	return func(tx *writeTx) error { return tx.add(name, m.Entry, ready) }, nil
+	return func(tx *writeTx) error { return tx.add(name, ready) }, nil
 }
 
 // mayAdd asks for the right to add beneath the parent of a name.
@@ -486,7 +486,7 @@ func (e *Engine) mayAdd(r op.Reader, rights *access.Evaluator, name ldap.DN) err
 	return nil
 }
 
-func (tx *writeTx) add(name ldap.DN, dn []byte, ready *prepared) error {
+func (tx *writeTx) add(name ldap.DN, ready *prepared) error {
 	s := tx.Schema()
 	norm := s.NormalizeParsed(nil, name)
 	if !tx.req.Write.ManageDsaIT {

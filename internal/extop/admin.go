@@ -79,7 +79,7 @@ func sendPieces(ctx context.Context, w op.Writer, id int32, oid, kind string, pi
 // adminError shows the administrator what went wrong: on this socket nothing has to be hidden from whoever asks. Words that
 // were put around a result are part of it.
 func adminError(err error) error {
-	if e, ok := err.(*ldap.Error); ok {
+	if e, ok := err.(*ldap.Error); ok { //nolint:errorlint // not one inside of something: see above
 		return e
 	}
 	if errors.Is(err, context.Canceled) {

@@ -269,14 +269,14 @@ func (g *Guard) Settle(req *op.Request, b *op.BindOutcome, err error) {
 		if err == nil && !a.stale {
 			return
 		}
-		g.settleTrusted(req, b, a, err)
+		g.settleTrusted(req, b, err)
 	case *attempt:
 		g.settle(req, b, a, err)
 	}
 }
 
 // settleTrusted is for the password that was right last: it is still, or is not any more.
-func (g *Guard) settleTrusted(req *op.Request, b *op.BindOutcome, t *trust, err error) {
+func (g *Guard) settleTrusted(req *op.Request, b *op.BindOutcome, err error) {
 	p := g.policy.Load()
 	a := &attempt{
 		client: g.clientOf(req.Conn, p), policy: p, account: g.mac(domainAccount, b.Name.Norm), print: g.fingerprint(b.Password), familiar: true,

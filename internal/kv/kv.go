@@ -16,7 +16,7 @@ var (
 	ErrNoSpace  = errors.New("kv: no space left on device")
 )
 
-// Merge folds operands into a value. old is nil where the key was absent; operands are in the order in which they were
+// Merger folds operands into a value. old is nil where the key was absent; operands are in the order in which they were
 // written. The result nil deletes nothing: it is an empty value. Merge is associative: folding a prefix of the operands
 // first, with PartialMerge, gives the same. It must not fail: operands are made by the store itself.
 type Merger interface {

@@ -466,7 +466,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	close(s.stop)
 	for _, o := range s.listeners {
 		if o.pc != nil {
-			o.pc.SetReadDeadline(time.Unix(1, 0)) // the datagram in progress is still answered
+			_ = o.pc.SetReadDeadline(time.Unix(1, 0)) // the datagram in progress is still answered
 			continue
 		}
 		o.close()

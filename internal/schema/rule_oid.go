@@ -13,7 +13,6 @@ var (
 	errComponent  = errors.New("the value does not begin with \"(\" or \"{\" and a first component")
 	errUUID       = errors.New("a UUID is written as 8-4-4-4-12 hexadecimal digits")
 	errCSN        = errors.New("a CSN is written as YYYYMMDDHHMMSS.ffffffZ#cccccc#sss#mmmmmm")
-	errUIDName    = errors.New("the name is followed by \"#\" and something that is not a bit string such as '0110'B")
 )
 
 // resolveOID finds the numeric OID of a name. Names of different kinds of definitions may be the same; object classes

@@ -37,7 +37,7 @@ func utcKey(dst, v []byte, key keyFunc) ([]byte, error) {
 		return dst, errUTCTime
 	}
 	full, _ := expandUTCTime(v)
-	if isDigit(full[len(full)-1]) && bytes.IndexAny(full, "+-") < 0 {
+	if isDigit(full[len(full)-1]) && !bytes.ContainsAny(full, "+-") {
 		full = append(full, 'Z')
 	}
 	out, err := key(nil, dst, full)

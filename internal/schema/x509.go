@@ -294,8 +294,6 @@ func readBits(body []byte) (bitSet, bool) {
 	return bitSet(body[1:]), true
 }
 
-func (b bitSet) has(n int) bool { return n/8 < len(b) && b[n/8]&(0x80>>(n%8)) != 0 }
-
 func (b *bitSet) set(n int) {
 	for n/8 >= len(*b) {
 		*b = append(*b, 0)

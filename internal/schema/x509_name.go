@@ -443,7 +443,8 @@ func (s *Schema) readDistributionPoint(in cryptobyte.String) (*distributionPoint
 	if !in.ReadOptionalASN1(&full, &isFull, structTag(0)) || !in.ReadOptionalASN1(&relative, &isRelative, structTag(1)) || !in.Empty() || isFull == isRelative {
 		return nil, false
 	}
-	out, ok := &distributionPoint{}, true
+	out := &distributionPoint{}
+	var ok bool
 	if isFull {
 		out.full, ok = s.readGeneralNames(full)
 	} else {

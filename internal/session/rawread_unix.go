@@ -48,7 +48,7 @@ func (s *Session) readable(fd uintptr) bool {
 // hasInput reports whether octets have arrived that nobody has read.
 func hasInput(raw syscall.RawConn) bool {
 	var n int
-	raw.Control(func(fd uintptr) {
+	_ = raw.Control(func(fd uintptr) { // a socket that is closed has none
 		var b [1]byte
 		n, _, _ = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	})

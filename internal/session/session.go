@@ -351,7 +351,7 @@ func (s *Session) Abort() { s.kill("aborted") }
 
 // notice sends a notice of disconnection, if that is still possible.
 func (s *Session) notice(e *ldap.Error) {
-	s.notify(oidNotice, nil, &e.Result)
+	_ = s.notify(oidNotice, nil, &e.Result) // who is gone misses nothing
 }
 
 func (s *Session) notify(name string, value []byte, r *ldap.Result) error {
@@ -381,7 +381,7 @@ func (s *Session) linger(t *task) {
 	}
 	s.under.SetDeadline(time.Now().Add(lingerFor))
 	if tc, ok := s.nc.(*tls.Conn); ok {
-		tc.CloseWrite()
+		_ = tc.CloseWrite()
 	}
 	if half.CloseWrite() != nil {
 		return

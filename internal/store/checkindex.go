@@ -42,7 +42,7 @@ func (s *Store) checkIndexes(ctx context.Context, r kv.Reader, g *generation, on
 	}
 	for _, x := range g.indexes.list {
 		// What an index lacks that is being built is no defect, and what it has of others cannot be told from defects.
-		if states[string(indexStateKey(nil, x))].state == IndexReady && (only == nil || x == only) {
+		if states[string(indexStateKey(x))].state == IndexReady && (only == nil || x == only) {
 			c.byID[x.id] = x
 		}
 	}

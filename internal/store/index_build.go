@@ -92,7 +92,7 @@ func (s *Store) build(ctx context.Context, g *generation, todo []*index) error {
 func buildSome(b kv.Batch, g *generation, todo []*index) (cursor dit.ID, done bool, err error) {
 	states := make([]indexState, len(todo))
 	for i, x := range todo {
-		value, err := b.Get(nil, indexStateKey(nil, x))
+		value, err := b.Get(nil, indexStateKey(x))
 		if err != nil {
 			return 0, false, err
 		}
@@ -132,7 +132,7 @@ func buildSome(b kv.Batch, g *generation, todo []*index) (cursor dit.ID, done bo
 		if done {
 			states[i].state = IndexReady
 		}
-		if err := b.Set(indexStateKey(nil, x), states[i].append(nil)); err != nil {
+		if err := b.Set(indexStateKey(x), states[i].append(nil)); err != nil {
 			return 0, false, err
 		}
 	}

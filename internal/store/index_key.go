@@ -185,9 +185,3 @@ func (l *keyList) sort() {
 		l.rank = slices.CompactFunc(l.rank, func(a, b int32) bool { return bytes.Equal(l.key(a), l.key(b)) })
 	}
 }
-
-// has reports whether a sorted list has the key.
-func (l *keyList) has(key []byte) bool {
-	_, ok := slices.BinarySearchFunc(l.rank, key, func(i int32, k []byte) int { return bytes.Compare(l.key(i), k) })
-	return ok
-}

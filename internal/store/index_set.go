@@ -53,14 +53,14 @@ func (s *Store) discardIndex(g *generation, spec IndexSpec) error {
 	if err != nil {
 		return err
 	}
-	state, ok := states[string(indexStateKey(nil, x))]
+	state, ok := states[string(indexStateKey(x))]
 	if !ok {
 		return nil
 	}
 	state.format = 0
 	b := s.db.NewBatch()
 	defer b.Close()
-	if err := b.Set(indexStateKey(nil, x), state.append(nil)); err != nil {
+	if err := b.Set(indexStateKey(x), state.append(nil)); err != nil {
 		return err
 	}
 	if err := s.db.Apply(b); err != nil {

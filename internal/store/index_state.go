@@ -45,9 +45,9 @@ func decodeIndexState(b []byte) (indexState, bool) {
 	}, true
 }
 
-func indexStateKey(dst []byte, x *index) []byte {
-	dst = append(append(append(dst, spaceMeta), metaIndex...), x.attr.OID...)
-	return append(append(dst, '/'), x.kind.String()...)
+func indexStateKey(x *index) []byte {
+	key := append(append([]byte{spaceMeta}, metaIndex...), x.attr.OID...)
+	return append(append(key, '/'), x.kind.String()...)
 }
 
 func (x *index) ruleOID() string {
@@ -66,7 +66,7 @@ func (s *Store) openIndexes(g *generation) error {
 	}
 	if s.o.ReadOnly {
 		for _, x := range g.indexes.list {
-			x.take(stored[string(indexStateKey(nil, x))])
+			x.take(stored[string(indexStateKey(x))])
 		}
 		return nil
 	}
@@ -81,7 +81,7 @@ func (s *Store) openIndexes(g *generation) error {
 	b := s.db.NewBatch()
 	defer b.Close()
 	for _, x := range g.indexes.list {
-		key := string(indexStateKey(nil, x))
+		key := string(indexStateKey(x))
 		if x.take(stored[key]) {
 			delete(stored, key)
 			continue
@@ -135,7 +135,7 @@ func dropIndex(w kv.Writer, set *indexSet, key string, id uint32) error {
 		return err
 	}
 	for _, x := range set.list {
-		if string(indexStateKey(nil, x)) == key {
+		if string(indexStateKey(x)) == key {
 			return nil
 		}
 	}

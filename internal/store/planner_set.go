@@ -175,13 +175,6 @@ func (u *setUnion) settle(limit int) {
 	u.ids = u.ids[:0]
 }
 
-func (u *setUnion) count() int {
-	if u.big == nil {
-		return len(u.ids)
-	}
-	return len(u.ids) + int(u.big.GetCardinality())
-}
-
 func (u *setUnion) set() idSet {
 	if u.big == nil {
 		return setOfList(u.ids)

@@ -251,7 +251,7 @@ func matching(t *rapid.T, r searcher, req PlanRequest) []dit.ID {
 		if e == nil {
 			return ids
 		}
-		in := true
+		var in bool
 		switch req.Scope {
 		case ldap.ScopeBase:
 			in = e.ID == req.Base

@@ -73,9 +73,8 @@ func appendChanges(dst []byte, come, gone []uint16) []byte {
 // wordSet is a chunk as bits.
 type wordSet [bitmapWords]uint64
 
-func (w *wordSet) set(low uint16)      { w[low>>6] |= 1 << (low & 63) }
-func (w *wordSet) clear(low uint16)    { w[low>>6] &^= 1 << (low & 63) }
-func (w *wordSet) has(low uint16) bool { return w[low>>6]>>(low&63)&1 != 0 }
+func (w *wordSet) set(low uint16)   { w[low>>6] |= 1 << (low & 63) }
+func (w *wordSet) clear(low uint16) { w[low>>6] &^= 1 << (low & 63) }
 
 func (w *wordSet) count() int {
 	n := 0
@@ -175,22 +174,21 @@ func (c chunkView) has(low uint16) bool {
 	return lo < len(c.list)/2 && c.at(lo) == low
 }
 
-// each calls f for the ids in ascending order until it returns false, and reports whether it never did.
-func (c chunkView) each(base uint64, f func(id uint64) bool) bool {
+// each calls f for the ids in ascending order until it returns false.
+func (c chunkView) each(base uint64, f func(id uint64) bool) {
 	if c.bits == nil {
 		for i := 0; i < len(c.list); i += 2 {
 			if !f(base | uint64(binary.LittleEndian.Uint16(c.list[i:]))) {
-				return false
+				return
 			}
 		}
-		return true
+		return
 	}
 	for i := 0; i < bitmapBytes; i += 8 {
 		for x := binary.LittleEndian.Uint64(c.bits[i:]); x != 0; x &= x - 1 {
 			if !f(base | uint64(i*8+bits.TrailingZeros64(x))) {
-				return false
+				return
 			}
 		}
 	}
-	return true
 }

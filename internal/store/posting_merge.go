@@ -17,7 +17,7 @@ type chunkFold struct {
 var chunkFolds = sync.Pool{New: func() any { return new(chunkFold) }}
 
 // mergePostings is kv.Merger.Merge for posting chunks.
-func mergePostings(key, old []byte, operands [][]byte) []byte {
+func mergePostings(old []byte, operands [][]byte) []byte {
 	if v, ok := viewChunk(old); ok && v.bits == nil && smallFold(operands) {
 		return mergeSmall(old, operands)
 	}
@@ -32,7 +32,7 @@ func mergePostings(key, old []byte, operands [][]byte) []byte {
 }
 
 // partialMergePostings is kv.Merger.PartialMerge for posting chunks.
-func partialMergePostings(key []byte, operands [][]byte) []byte {
+func partialMergePostings(operands [][]byte) []byte {
 	if len(operands) == 1 {
 		return slices.Clone(operands[0])
 	}

@@ -46,13 +46,13 @@ func foldRandomly(t *rapid.T, old []byte, ops [][]byte) []byte {
 	for len(ops) > 0 {
 		if rapid.IntRange(0, 3).Draw(t, "how") == 0 {
 			n := rapid.IntRange(1, len(ops)).Draw(t, "prefix")
-			old = mergePostings(nil, old, ops[:n])
+			old = mergePostings(old, ops[:n])
 			ops = ops[n:]
 			continue
 		}
 		lo := rapid.IntRange(0, len(ops)-1).Draw(t, "lo")
 		hi := rapid.IntRange(lo+1, len(ops)).Draw(t, "hi")
-		ops = slices.Replace(ops, lo, hi, partialMergePostings(nil, ops[lo:hi]))
+		ops = slices.Replace(ops, lo, hi, partialMergePostings(ops[lo:hi]))
 	}
 	return old
 }
@@ -102,11 +102,11 @@ func TestPostingMergeIsTheLastChange(t *testing.T) {
 func clipIDs(ids []uint16) []uint16 { return ids[:min(len(ids), 20)] }
 
 func TestPostingFormsAreSmall(t *testing.T) {
-	one := mergePostings(nil, nil, [][]byte{appendAdd(nil, 0xfedc)})
+	one := mergePostings(nil, [][]byte{appendAdd(nil, 0xfedc)})
 	if want := []byte{0xdc, 0xfe}; !bytes.Equal(one, want) {
 		t.Errorf("a posting of one id is %x, want %x", one, want)
 	}
-	none := mergePostings(nil, one, [][]byte{appendRemove(nil, 0xfedc)})
+	none := mergePostings(one, [][]byte{appendRemove(nil, 0xfedc)})
 	if len(none) != 0 {
 		t.Errorf("an empty chunk is %x", none)
 	}
@@ -114,10 +114,10 @@ func TestPostingFormsAreSmall(t *testing.T) {
 	for i := range ops {
 		ops[i] = appendAdd(nil, uint16(i))
 	}
-	if got := len(partialMergePostings(nil, ops)); got != 1+2*bitmapBytes {
+	if got := len(partialMergePostings(ops)); got != 1+2*bitmapBytes {
 		t.Errorf("an operand for all ids has %d octets", got)
 	}
-	full := mergePostings(nil, nil, ops)
+	full := mergePostings(nil, ops)
 	if len(full) != bitmapValue {
 		t.Errorf("a full chunk has %d octets", len(full))
 	}
@@ -136,11 +136,11 @@ func FuzzPostingMerge(f *testing.F) {
 		for o := range slices.Chunk(ops, size) {
 			list = append(list, o)
 		}
-		if _, ok := viewChunk(mergePostings(nil, old, list)); !ok {
+		if _, ok := viewChunk(mergePostings(old, list)); !ok {
 			t.Fatal("the result is no chunk")
 		}
 		if len(list) > 0 {
-			partialMergePostings(nil, list)
+			partialMergePostings(list)
 		}
 	})
 }
@@ -272,19 +272,19 @@ func BenchmarkPostingMerge(b *testing.B) {
 	op := [][]byte{appendAdd(nil, 65_000)}
 	b.Run("dense", func(b *testing.B) {
 		for b.Loop() {
-			mergePostings(nil, dense, op)
+			mergePostings(dense, op)
 		}
 	})
 	one := binary.LittleEndian.AppendUint16(nil, 5)
 	b.Run("one", func(b *testing.B) {
 		for b.Loop() {
-			mergePostings(nil, one, op)
+			mergePostings(one, op)
 		}
 	})
 	b.Run("partial", func(b *testing.B) {
 		ops := [][]byte{appendAdd(nil, 1), appendRemove(nil, 2), appendAdd(nil, 3)}
 		for b.Loop() {
-			partialMergePostings(nil, ops)
+			partialMergePostings(ops)
 		}
 	})
 }

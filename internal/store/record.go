@@ -18,12 +18,16 @@ const MaxRecord = 64 << 20
 // recordVersion is the first octet of a journal record.
 const recordVersion = 1
 
-// Record is one record of the journal; its parts are those of package dit, which readers outside the store know.
+// The record of the journal and its parts are those of package dit, which readers outside the store know.
 type (
-	Record       = dit.JournalRecord
-	RecordKind   = dit.JournalKind
+	// Record is one record of the journal.
+	Record = dit.JournalRecord
+	// RecordKind says what a record is about.
+	RecordKind = dit.JournalKind
+	// RecordChange is one entry's change in a record.
 	RecordChange = dit.JournalChange
-	AttrDelta    = dit.AttrDelta
+	// AttrDelta is what a change does to one attribute.
+	AttrDelta = dit.AttrDelta
 )
 
 // Kinds of records.

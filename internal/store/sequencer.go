@@ -556,7 +556,7 @@ func (s *Store) acknowledge(g *group) {
 // refuse tells the callers of a group that it did not become durable.
 func (s *Store) refuse(g *group) {
 	if g.next != nil {
-		g.next.release()
+		_ = g.next.release() // what has failed already is told
 	}
 	for _, p := range g.work {
 		if p.out.err == nil {

@@ -347,14 +347,14 @@ type spaceMerger struct{}
 
 func (spaceMerger) Merge(key, old []byte, operands [][]byte) []byte {
 	if len(key) > 0 && key[0] == spaceIndex {
-		return mergePostings(key, old, operands)
+		return mergePostings(old, operands)
 	}
 	return appendCount(nil, readCount(old)+sumCounts(operands))
 }
 
 func (spaceMerger) PartialMerge(key []byte, operands [][]byte) []byte {
 	if len(key) > 0 && key[0] == spaceIndex {
-		return partialMergePostings(key, operands)
+		return partialMergePostings(operands)
 	}
 	return appendCount(nil, sumCounts(operands))
 }

@@ -219,7 +219,7 @@ func (f *Firewall) unknown(req *op.Request, w *watch, use op.FilterUse, filter *
 	}
 	s := w.shapes[text]
 	if s == nil {
-		s = f.admit(w, text, req, use, filter, mode)
+		s = f.admit(w, text, req, filter, mode)
 	}
 	approved := false
 	if s != nil {

@@ -230,7 +230,7 @@ func (w *watch) lastSeen() time.Time {
 }
 
 // admit adds a shape of a filter that was just seen; nil where there is no room. f.mu is held.
-func (f *Firewall) admit(w *watch, text string, req *op.Request, use op.FilterUse, filter *ldap.Filter, mode Mode) *shape {
+func (f *Firewall) admit(w *watch, text string, req *op.Request, filter *ldap.Filter, mode Mode) *shape {
 	if len(w.shapes) >= MaxShapes {
 		var oldest *shape
 		for _, s := range w.shapes {

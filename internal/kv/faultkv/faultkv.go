@@ -136,7 +136,7 @@ func (d *DB) do(op Op, run func() error) error {
 	if fault == nil {
 		return run()
 	}
-	if _, late := fault.(*after); late {
+	if _, late := errors.AsType[*after](fault); late {
 		if err := run(); err != nil {
 			return err
 		}

@@ -124,7 +124,7 @@ func (b *bulk) Finish() (err error) {
 		b.err = b.endTable()
 	}
 	if b.err != nil {
-		b.Abort()
+		_ = b.Abort()
 		return b.err
 	}
 	b.done = true

@@ -53,7 +53,7 @@ func (t *trouble) Errorf(format string, args ...any) { t.log("error", fmt.Sprint
 
 // Fatalf is called by the engine and must not return.
 func (t *trouble) Fatalf(format string, args ...any) {
-	err := errors.New(fmt.Sprintf(format, args...))
+	err := fmt.Errorf(format, args...)
 	for _, a := range args {
 		if cause, ok := a.(error); ok {
 			err = &detail{msg: err.Error(), cause: classify(cause)}

@@ -2,6 +2,7 @@ package constraint
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -132,7 +133,7 @@ func (j *judgement) draft(req *op.Request, before *dit.Entry, d *dit.Draft) erro
 
 // refused makes the answer about a value; errors of storage stay what they are.
 func (j *judgement) refused(d schema.Description, what string, err error) error {
-	if _, broken := err.(broken); !broken {
+	if _, ok := errors.AsType[broken](err); !ok {
 		return err
 	}
 	return ldap.Errorf(ldap.ConstraintViolation, "%s: %s (%s)", d, what, j.label)
@@ -305,7 +306,7 @@ func (j *judgement) entry(e *dit.Entry, report func(op.Finding)) error {
 		var failed error
 		if err := op.EachValue(j.r, e, slot, func(value []byte) bool {
 			err := j.value(value)
-			if b, ok := err.(broken); ok {
+			if b, ok := errors.AsType[broken](err); ok {
 				found("%s: value #%d %s", d, n, b.Error())
 			} else if err != nil {
 				failed = err

@@ -239,7 +239,7 @@ func (s *server) bind(ctx context.Context, url, dn, password string) (ldap.Resul
 	if err != nil && answer == nil {
 		return 0, fmt.Errorf("%s: %w", url, err)
 	}
-	c.Unbind() // a courtesy: its log does not call the connection lost
+	_ = c.Unbind() // a courtesy: its log does not call the connection lost
 	return answer.Code, nil
 }
 
