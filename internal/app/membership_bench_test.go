@@ -18,11 +18,11 @@ import (
 	"portolan/ldap"
 )
 
-// groupsBench is a directory with groups, nested ones counting in memberOf.
-func groupsBench(b *testing.B, text []byte) *Directory {
+// groupsBench is a directory with groups; nested says whether nested ones count in memberOf.
+func groupsBench(b *testing.B, nested bool, text []byte) *Directory {
 	b.Helper()
-	c, err := config.Parse("bench.toml", fmt.Appendf(nil, "data_dir = %q\n[directory]\nsuffix = \"dc=example,dc=org\"\nadmin_dn = \"cn=admin,dc=example,dc=org\"\n[overlay.memberof]\nnested = true\n",
-		filepath.Join(b.TempDir(), "data")))
+	c, err := config.Parse("bench.toml", fmt.Appendf(nil, "data_dir = %q\n[directory]\nsuffix = \"dc=example,dc=org\"\nadmin_dn = \"cn=admin,dc=example,dc=org\"\n[overlay.memberof]\nnested = %v\n",
+		filepath.Join(b.TempDir(), "data"), nested))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func BenchmarkMemberOfLarge(b *testing.B) {
 	for i := range parents {
 		fmt.Fprintf(&text, "\ndn: cn=parent%d,dc=example,dc=org\nobjectClass: groupOfNames\ncn: parent%d\nmember: cn=large,dc=example,dc=org\n", i, i)
 	}
-	d := groupsBench(b, text.Bytes())
+	d := groupsBench(b, true, text.Bytes())
 	done := make(chan struct{})
 	var searching sync.WaitGroup
 	for range 4 {
@@ -156,7 +156,7 @@ func BenchmarkMemberOfNested(b *testing.B) {
 			fmt.Fprintf(&text, "member: %s\n", memberDN(i))
 		}
 	}
-	d := groupsBench(b, text.Bytes())
+	d := groupsBench(b, true, text.Bytes())
 	chain := ldap.Extensible("memberOf", false, "1.2.840.113556.1.4.1941", "cn=g0,dc=example,dc=org")
 	deepest := ldap.Eq("uid", fmt.Sprintf("u%d", people-1))
 	none := [][]byte{[]byte("1.1")}
@@ -169,6 +169,54 @@ func BenchmarkMemberOfNested(b *testing.B) {
 		{"is one a member, by name", &ldap.SearchRequest{Filter: ldap.And(deepest, ldap.Eq("memberOf", "cn=g0,dc=example,dc=org")), Attributes: none}},
 		{"groups of one", &ldap.SearchRequest{Filter: ldap.Extensible("member", false, "1.2.840.113556.1.4.1941", memberDN(people-1)), Attributes: none}},
 		{"all members", &ldap.SearchRequest{Filter: chain, Attributes: none}},
+	} {
+		x.m.Base, x.m.Scope = []byte("dc=example,dc=org"), ldap.ScopeSub
+		b.Run(x.name, func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			var n nowhere
+			var took, cpu []time.Duration
+			for b.Loop() {
+				begun, spent := time.Now(), threadTime()
+				n.octets = 0
+				n.serve(b, d, x.m)
+				took, cpu = append(took, time.Since(begun)), append(cpu, threadTime()-spent)
+				if n.octets == 0 {
+					b.Fatal("nothing was found")
+				}
+			}
+			b.ReportMetric(quantile(cpu, 0.5), "cpu-p50-µs")
+			b.ReportMetric(quantile(cpu, 0.99), "cpu-p99-µs")
+			b.ReportMetric(quantile(took, 0.5), "p50-µs")
+			b.ReportMetric(quantile(took, 0.99), "p99-µs")
+		})
+	}
+}
+
+// BenchmarkMemberOfFilter searches by memberOf for the members of a group of 100,000, whose entries are all there.
+func BenchmarkMemberOfFilter(b *testing.B) {
+	const people = 100_000
+	var text bytes.Buffer
+	text.WriteString(benchTop)
+	for i := range people {
+		fmt.Fprintf(&text, "\ndn: %s\nobjectClass: account\nuid: u%d\nl: town %d\n", memberDN(i), i, i%100)
+	}
+	text.WriteString("\ndn: cn=all,dc=example,dc=org\nobjectClass: groupOfNames\ncn: all\n")
+	for i := range people {
+		fmt.Fprintf(&text, "member: %s\n", memberDN(i))
+	}
+	d := groupsBench(b, false, text.Bytes())
+	all := ldap.Eq("memberOf", "cn=all,dc=example,dc=org")
+	none := [][]byte{[]byte("1.1")}
+	for _, x := range []struct {
+		name string
+		m    *ldap.SearchRequest
+	}{
+		{"all", &ldap.SearchRequest{Filter: all, Attributes: none}},
+		{"all in chain", &ldap.SearchRequest{Filter: ldap.Extensible("memberOf", false, "1.2.840.113556.1.4.1941", "cn=all,dc=example,dc=org"), Attributes: none}},
+		{"of a class", &ldap.SearchRequest{Filter: ldap.And(ldap.Eq("objectClass", "account"), all), Attributes: none}},
+		{"one by name", &ldap.SearchRequest{Filter: ldap.And(all, ldap.Eq("uid", "u77777")), Attributes: none}},
+		{"by class alone", &ldap.SearchRequest{Filter: ldap.Eq("objectClass", "account"), Attributes: none}},
 	} {
 		x.m.Base, x.m.Scope = []byte("dc=example,dc=org"), ldap.ScopeSub
 		b.Run(x.name, func(b *testing.B) {

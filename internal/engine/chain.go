@@ -18,6 +18,12 @@ func (s *sight) inChain(entry *dit.Entry, n *dit.Node) (dit.Truth, error) {
 			if !s.candidate.MayType(t) {
 				return dit.False, nil
 			}
+			if holds, known := s.planned(entry, n); known {
+				if holds {
+					return dit.True, nil
+				}
+				return dit.False, nil
+			}
 			if holds, known, err := view.Holds(s.r, entry, n, s.see); known || err != nil {
 				if holds {
 					return dit.True, err
@@ -36,7 +42,17 @@ func (s *sight) inChain(entry *dit.Entry, n *dit.Node) (dit.Truth, error) {
 	return dit.False, nil
 }
 
-// chained is a chain that was followed for a filter item of one search.
+// planned decides a filter item for one entry by what the plan of the search has found of all entries: nothing is asked again
+// then. known is false where the plan went another way.
+func (s *sight) planned(entry *dit.Entry, n *dit.Node) (holds, known bool) {
+	c, ok := s.chains[n]
+	if !ok || c.confidence != dit.Exact {
+		return false, false
+	}
+	return c.set != nil && c.set.Contains(uint64(entry.ID)), true
+}
+
+// chained is what was found of all entries for a filter item of one search.
 type chained struct {
 	set        *dit.IDSet
 	confidence dit.Confidence
@@ -51,14 +67,19 @@ func (s *sight) chainOnce(n *dit.Node) (*dit.IDSet, dit.Confidence, error) {
 		return c.set, c.confidence, nil
 	}
 	set, confidence, err := s.planInChain(n)
-	if err != nil {
-		return set, confidence, err
+	s.keep(n, set, confidence, err)
+	return set, confidence, err
+}
+
+// keep remembers what was found for a filter item, in a snapshot.
+func (s *sight) keep(n *dit.Node, set *dit.IDSet, confidence dit.Confidence, err error) {
+	if _, snapshot := s.r.(*store.View); !snapshot || err != nil {
+		return
 	}
 	if s.chains == nil {
 		s.chains = make(map[*dit.Node]chained)
 	}
 	s.chains[n] = chained{set, confidence}
-	return set, confidence, nil
 }
 
 // planInChain returns all entries from which the asserted name is reached over values of the attribute, following the
@@ -128,7 +149,11 @@ func (s *sight) matchVirtual(n *dit.Node) (*dit.IDSet, dit.Confidence, error) {
 		return nil, dit.Exact, nil // no computed value matches: the indexes know all there is
 	}
 	if view := s.views.of(n.Desc.Type); len(types) == 1 && view != nil && view.Match != nil {
-		return view.Match(s.r, n, s.see)
+		set, confidence, err := view.Match(s.r, n, s.see)
+		if view.Holds != nil {
+			s.keep(n, set, confidence, err)
+		}
+		return set, confidence, err
 	}
 	// An item on a type is true of an entry where a computed subtype makes it so. What all of them answer counts.
 	var asked *op.View

@@ -25,7 +25,7 @@ type sight struct {
 	// computed, where not nil, are virtual attributes about which nothing is said: see op.SearchPlan.Content.
 	computed *viewSet
 
-	chains    map[*dit.Node]chained // of the filter items of this search
+	chains    map[*dit.Node]chained // what the plan has found for filter items of this search
 	listed    selection             // of the list that was asked for last
 	candidate dit.Candidate
 	target    access.Target
@@ -63,6 +63,9 @@ func (s *sight) open(e *Engine, req *op.Request, r op.Reader, set *Settings) {
 		}
 		s.candidate.Decide = func(entry *dit.Entry, t *schema.AttributeType, n *dit.Node) (holds, known bool, err error) {
 			if view := s.views.of(t); view != nil && view.Holds != nil && n.Desc.Type == t {
+				if holds, known := s.planned(entry, n); known {
+					return holds, true, nil
+				}
 				return view.Holds(s.r, entry, n, s.see)
 			}
 			return false, false, nil

@@ -113,22 +113,58 @@ func (m Memberships) IsGroup(e *dit.Entry) bool {
 
 // EachMember calls f for the members of a group that exist. One that is named and computed comes twice.
 func (m Memberships) EachMember(r Reader, group *dit.Entry, see Visible, f func(*dit.Entry) error) error {
+	err := m.eachNamed(r, group, see, func(norm string) error {
+		member, _, err := r.Lookup(norm)
+		if err == nil && member != nil {
+			err = f(member)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return m.eachComputed(r, group, see, f)
+}
+
+// placer is a Reader that knows where entries are without reading them.
+type placer interface {
+	ID(norm string) (dit.ID, error)
+}
+
+// EachMemberID is EachMember for who wants no more than the ids of members: it reads none of those that are named.
+func (m Memberships) EachMemberID(r Reader, group *dit.Entry, see Visible, f func(dit.ID)) error {
+	named, ok := r.(placer)
+	if !ok {
+		return m.EachMember(r, group, see, func(e *dit.Entry) error { f(e.ID); return nil })
+	}
+	err := m.eachNamed(r, group, see, func(norm string) error {
+		id, err := named.ID(norm)
+		if id != 0 {
+			f(id)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return m.eachComputed(r, group, see, func(e *dit.Entry) error { f(e.ID); return nil })
+}
+
+// eachNamed calls f for the canonical names that a group has among its members, whether they are there or not.
+func (m Memberships) eachNamed(r Reader, group *dit.Entry, see Visible, f func(norm string) error) error {
 	for slot, d := range group.Shape().Slots {
 		if !MemberAttribute(d.Type) || see != nil && !see(group, d.Type) {
 			continue
 		}
 		var failed error
+		var key []byte
 		err := EachValue(r, group, slot, func(value []byte) bool {
-			key, err := d.Type.Equality.ValueKey(r.Schema(), nil, value)
-			if err != nil {
+			var err error
+			if key, err = d.Type.Equality.ValueKey(r.Schema(), key[:0], value); err != nil {
 				return true
 			}
-			member, _, err := r.Lookup(string(key))
-			if err == nil && member != nil {
-				err = f(member)
-			}
-			failed = err
-			return err == nil
+			failed = f(string(key))
+			return failed == nil
 		})
 		if failed != nil {
 			return failed
@@ -137,6 +173,10 @@ func (m Memberships) EachMember(r Reader, group *dit.Entry, see Visible, f func(
 			return err
 		}
 	}
+	return nil
+}
+
+func (m Memberships) eachComputed(r Reader, group *dit.Entry, see Visible, f func(*dit.Entry) error) error {
 	for _, c := range m.Computed {
 		if c.Is(group) {
 			if err := c.Members(r, group, see, f); err != nil {

@@ -220,6 +220,9 @@ func countCoins(s *Store, ids []dit.ID, name string) error {
 		if again == nil || again.ID != id {
 			return fmt.Errorf("the name %s of entry %d, as of %d, leads to %v", full.Norm, id, v.Seq(), again)
 		}
+		if at, err := v.ID(full.Norm); err != nil || at != id {
+			return fmt.Errorf("the name %s of entry %d, as of %d, is that of %d, %v", full.Norm, id, v.Seq(), at, err)
+		}
 	}
 	if coins != 1 {
 		return fmt.Errorf("%d coins at %d", coins, v.Seq())

@@ -257,9 +257,19 @@ func (m *model) compare(t *rapid.T, s *Store, when string) {
 	fatal := func(format string, args ...any) { t.Fatalf(when+": "+format, args...) }
 	for _, e := range m.entries {
 		dn := e.dn()
+		cold, err := v.ID(dn)
+		if err != nil {
+			t.Fatal(err)
+		}
 		got, matched, err := v.Lookup(dn)
 		if err != nil || got == nil || matched != nil {
 			fatal("lookup of %s: %v, %v, %v", dn, got, matched, err)
+		}
+		if warm, err := v.ID(dn); err != nil || cold != got.ID || warm != got.ID {
+			fatal("%s is %d, of the id %d before it was looked up and %d behind it, %v", dn, got.ID, cold, warm, err)
+		}
+		if none, err := v.ID("ou=none," + dn); err != nil || none != 0 {
+			fatal("what is not beneath %s is %d, %v", dn, none, err)
 		}
 		ids[e] = got
 		if name, err := v.Name(got); err != nil || name.DN != dn || name.Norm != dn {

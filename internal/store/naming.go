@@ -73,35 +73,40 @@ type positions interface {
 	generation() *generation
 }
 
-// lookup goes down from the suffix, one position after another.
+// lookup finds the entry of a canonical name, or the closest above it.
 func lookup(p positions, norm string) (e, matched *dit.Entry, err error) {
+	id, above, err := descend(p, norm)
+	switch {
+	case err != nil:
+	case id != 0:
+		e, err = p.Get(id)
+	case above != 0:
+		matched, err = p.Get(above)
+	}
+	return e, matched, err
+}
+
+// descend goes down from the suffix, one position after another. It returns the id of the entry of a canonical name, or 0 and
+// that of the closest above it.
+func descend(p positions, norm string) (id, above dit.ID, err error) {
 	base := p.generation().suffixOf(norm)
 	if base == "" {
-		return nil, nil, nil
+		return 0, 0, nil
 	}
-	var above dit.ID
 	rest, rdn := norm[:len(norm)-len(base)], base
 	for {
 		id, err := p.position(above, rdn)
-		if err != nil {
-			return nil, nil, err
+		if err != nil || id == 0 {
+			return 0, above, err
 		}
-		if id == 0 {
-			break
+		if rest == "" {
+			return id, 0, nil
 		}
 		above = id
-		if rest == "" {
-			e, err := p.Get(id)
-			return e, nil, err
-		}
 		rest = rest[:len(rest)-1]
 		comma := strings.LastIndexByte(rest, ',')
 		rdn, rest = rest[comma+1:], rest[:comma+1]
 	}
-	if above != 0 {
-		matched, err = p.Get(above)
-	}
-	return nil, matched, err
 }
 
 // compose makes the name of an entry from that of its parent.

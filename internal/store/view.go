@@ -292,6 +292,20 @@ func (v *View) Lookup(norm string) (e, matched *dit.Entry, err error) {
 	}
 }
 
+// ID returns the id of the entry with a canonical name, 0 where there is none. Unlike Lookup it reads no entry.
+func (v *View) ID(norm string) (dit.ID, error) {
+	if id, seq, ok := v.gen.caches.lookup(norm); ok && seq <= v.at.seq {
+		return id, nil
+	}
+	for {
+		at := v.at
+		id, _, err := descend(v, norm)
+		if err != nil || v.at == at {
+			return id, err
+		}
+	}
+}
+
 // LookupCached is Lookup for what the caches know; nil says nothing. norm is not kept.
 func (v *View) LookupCached(norm []byte) *dit.Entry {
 	id, seq, ok := v.gen.caches.lookup(text(norm))

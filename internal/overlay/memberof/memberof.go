@@ -110,6 +110,10 @@ func (v *view) match(r op.Reader, n *dit.Node, see op.Visible) (*dit.IDSet, dit.
 		return members, dit.Exact, err
 	}
 	all := v.memberships()
+	if !v.nested && !transitive {
+		err := all.EachMemberID(r, group, see, func(id dit.ID) { members.Add(uint64(id)) })
+		return members, dit.Exact, err
+	}
 	todo := []*dit.Entry{group}
 	seen := &dit.IDSet{}
 	for len(todo) > 0 {
@@ -120,7 +124,7 @@ func (v *view) match(r op.Reader, n *dit.Node, see op.Visible) (*dit.IDSet, dit.
 		}
 		if err := all.EachMember(r, group, see, func(member *dit.Entry) error {
 			members.Add(uint64(member.ID))
-			if (v.nested || transitive) && all.IsGroup(member) {
+			if all.IsGroup(member) {
 				todo = append(todo, member)
 			}
 			return nil
