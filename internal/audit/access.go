@@ -116,18 +116,13 @@ func (a *AccessLog) operation(line *scratch, req *op.Request, err error, now tim
 		code = ldap.CodeOf(err)
 	}
 	b = a.request(append(b, ' '), line, req, code == ldap.InvalidDNSyntax)
-	for i := range req.Controls {
+	b = appendList(b, " controls=", len(req.Controls), func(b []byte, i int) []byte {
 		c := &req.Controls[i]
-		if i == 0 {
-			b = append(b, " controls="...)
-		} else {
-			b = append(b, ',')
-		}
-		b = appendPlain(b, c.OID)
-		if c.Critical {
+		if b = appendPlain(b, c.OID); c.Critical {
 			b = append(b, '!')
 		}
-	}
+		return b
+	})
 	if req.Identity != nil && !req.Identity.IsAnonymous() {
 		b = append(b, " who="...)
 		if dn := req.Identity.Name.DN; line.who.is(nil, dn) {
@@ -154,7 +149,12 @@ func (a *AccessLog) operation(line *scratch, req *op.Request, err error, now tim
 	if t.Seq != 0 {
 		b = strconv.AppendUint(append(b, " seq="...), t.Seq, 10)
 	}
+	from := len(b)
 	for i := range t.Sessions {
+		if len(b)-from > maxLogged {
+			b = strconv.AppendInt(append(b, " more_sessions="...), int64(len(t.Sessions)-i), 10)
+			break
+		}
 		s := &t.Sessions[i]
 		b = appendQuoted(append(b, " session="...), s.SourceIP+" "+s.SourceName+" "+s.Format+" "+s.Identifier)
 	}
@@ -203,26 +203,10 @@ func (a *AccessLog) request(b []byte, line *scratch, req *op.Request, odd bool) 
 		}
 		b = append(append(b, " scope="...), scopeName(m.Scope)...)
 		b = a.appendFilter(append(b, " filter="...), &m.Filter)
-		for i, attr := range m.Attributes {
-			if i == 0 {
-				b = append(b, " attrs="...)
-			} else {
-				b = append(b, ',')
-			}
-			b = appendPlain(b, attr)
-		}
-		return b
+		return appendList(b, " attrs=", len(m.Attributes), func(b []byte, i int) []byte { return appendPlain(b, m.Attributes[i]) })
 	case *ldap.ModifyRequest:
 		b = appendQuoted(append(b, "modify dn="...), a.name(m.Object, odd))
-		for i := range m.Changes {
-			if i == 0 {
-				b = append(b, " attrs="...)
-			} else {
-				b = append(b, ',')
-			}
-			b = appendPlain(b, m.Changes[i].Attribute.Type)
-		}
-		return b
+		return appendList(b, " attrs=", len(m.Changes), func(b []byte, i int) []byte { return appendPlain(b, m.Changes[i].Attribute.Type) })
 	case *ldap.AddRequest:
 		return appendQuoted(append(b, "add dn="...), a.name(m.Entry, odd))
 	case *ldap.DelRequest:
@@ -285,6 +269,24 @@ func scopeName(s ldap.Scope) string {
 // maxLogged bounds what one field repeats of a client's input.
 const maxLogged = 2048
 
+// appendList appends items with commas between them, nothing where there are none. Where they are too many the number of those that
+// are left out is the last.
+func appendList(b []byte, name string, n int, item func(b []byte, i int) []byte) []byte {
+	start := len(b)
+	for i := range n {
+		if i == 0 {
+			b = append(b, name...)
+		} else {
+			b = append(b, ',')
+		}
+		if len(b)-start > maxLogged {
+			return strconv.AppendInt(append(b, "... "...), int64(n-i), 10)
+		}
+		b = item(b, i)
+	}
+	return b
+}
+
 // plain reports whether a text needs no escapes.
 func plain[T ~string | ~[]byte](s T) bool {
 	for i := range len(s) {
@@ -295,8 +297,8 @@ func plain[T ~string | ~[]byte](s T) bool {
 	return true
 }
 
-// appendQuoted appends a string in double quotes; what could end the line or the quotes is escaped, so that no client can
-// write lines of its own.
+// appendQuoted appends a string in double quotes; what could end the line or the quotes, or steer a terminal, is escaped octet by
+// octet, so that no client can write lines of its own.
 func appendQuoted[T ~string | ~[]byte](b []byte, s T) []byte {
 	if len(s) > maxLogged {
 		s = s[:maxLogged]
@@ -305,16 +307,19 @@ func appendQuoted[T ~string | ~[]byte](b []byte, s T) []byte {
 	if plain(s) {
 		return append(append(b, s...), '"')
 	}
-	for _, r := range string(s) {
+	for text := string(s); text != ""; {
+		r, size := utf8.DecodeRuneInString(text)
 		switch {
 		case r == '"' || r == '\\':
 			b = append(b, '\\', byte(r))
-		case r < 0x20 || r == 0x7f || r == utf8.RuneError:
-			b = append(b, `\x`...)
-			b = append(b, "0123456789abcdef"[r>>4&15], "0123456789abcdef"[r&15])
+		case r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r == utf8.RuneError && size == 1:
+			for _, c := range []byte(text[:size]) {
+				b = append(b, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
+			}
 		default:
-			b = utf8.AppendRune(b, r)
+			b = append(b, text[:size]...)
 		}
+		text = text[size:]
 	}
 	return append(b, '"')
 }

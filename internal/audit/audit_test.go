@@ -99,6 +99,8 @@ func TestAccessLogLines(t *testing.T) {
 			func(a *AccessLog) { a.StartTLS(&op.Conn{ID: 7}, ldap.Errorf(ldap.ProtocolError, "")) }},
 		{"a name that wants to be a line of its own", begin + `delete dn="cn=x\x0aconn=8 \"y\"" controls=1.2.3! result=0 us=1000` + "\n",
 			served(&ldap.DelRequest{Entry: []byte("cn=x\nconn=8 \"y\"")}, func(*op.Request) error { return nil })},
+		{"a name that would steer a terminal", begin + `delete dn="cn=\xc2\x9b31m\xe2\x80\xa8é\xff" controls=1.2.3! result=0 us=1000` + "\n",
+			served(&ldap.DelRequest{Entry: []byte("cn=\u009b31m\u2028é\xff")}, func(*op.Request) error { return nil })},
 		{"a modify", begin + `modify dn="cn=x" attrs=userPassword,cn controls=1.2.3! result=0 us=1000 seq=9` + "\n",
 			served(&ldap.ModifyRequest{Object: []byte("cn=x"), Changes: []ldap.Mod{
 				{Attribute: ldap.Attribute{Type: []byte("userPassword"), Values: [][]byte{[]byte("canary-5")}}}, {Attribute: ldap.Attribute{Type: []byte("cn")}},
