@@ -443,5 +443,6 @@ func (d *Directory) Close() error {
 	if d.stop != nil {
 		d.stop()
 	}
+	d.hashing.Abandon() // hashes that are renewed: the next bind begins them anew
 	return errors.Join(d.hashing.Close(ctx), d.Store.Close())
 }

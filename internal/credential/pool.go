@@ -535,22 +535,42 @@ func (p *Pool) Close(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	var dropped []*task
-	for i := range p.queues {
-		for q := &p.queues[i]; q.next != nil; {
-			dropped = append(dropped, q.next.first)
-			p.remove(q.next.first)
-		}
+	for class := range Class(classes) {
+		dropped = append(dropped, p.drop(class)...)
 	}
 	p.mu.Unlock()
 	p.wakeAll()
-	for _, t := range dropped {
-		t.run(ErrClosed)
-	}
+	refuse(dropped)
 	<-ended
 	if len(dropped) == 0 {
 		return nil
 	}
 	return ctx.Err()
+}
+
+// Abandon gives up the Background jobs that have not begun, which get ErrClosed: before Close, for a process that should end
+// soon. There may be minutes of them, and nobody waits.
+func (p *Pool) Abandon() {
+	p.mu.Lock()
+	dropped := p.drop(Background)
+	p.mu.Unlock()
+	refuse(dropped)
+}
+
+// drop takes all jobs of a class out of the queue. p.mu is held.
+func (p *Pool) drop(class Class) (dropped []*task) {
+	for q := &p.queues[class]; q.next != nil; {
+		dropped = append(dropped, q.next.first)
+		p.remove(q.next.first)
+	}
+	return dropped
+}
+
+// refuse tells those whose jobs were dropped. p.mu is not held.
+func refuse(dropped []*task) {
+	for _, t := range dropped {
+		t.run(ErrClosed)
+	}
 }
 
 // Stats returns the pool's counters.

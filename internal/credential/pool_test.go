@@ -328,6 +328,27 @@ func TestPoolCloseDrains(t *testing.T) {
 	})
 }
 
+func TestPoolAbandon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, PoolConfig{})
+		for i := range 6 {
+			g.put(Class(i%3), "a", fmt.Sprint(i))
+		}
+		g.Abandon()
+		if !slices.Equal(g.dropped, []string{"2", "5"}) {
+			t.Errorf("dropped %v", g.dropped)
+		}
+		close(g.release)
+		if err := g.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		slices.Sort(g.ran)
+		if got := strings.Join(g.ran, " "); got != "0 1 3 4" {
+			t.Errorf("ran %s", got)
+		}
+	})
+}
+
 func TestPoolCloseInAHurry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, PoolConfig{})
