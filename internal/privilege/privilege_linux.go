@@ -67,7 +67,7 @@ func Become(a Account) error {
 		return fmt.Errorf("the process runs as user %d and cannot become %s; start it as root or as %s", uid, a.Name, a.Name)
 	}
 	// Without this the change of user takes every capability away, the one for low ports too.
-	if err := everywhere(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0); err != nil {
+	if err := everywhere(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1); err != nil {
 		return fmt.Errorf("become %s: keep capabilities: %w", a.Name, err)
 	}
 	if err := syscall.Setgroups(a.groups); err != nil {
@@ -88,21 +88,21 @@ func Become(a Account) error {
 // Renounce gives up every capability and the hope of new ones. A process of the superuser stays one: it is called where Become
 // has done its work, or an ordinary user's process was started with a capability.
 func Renounce() error {
-	if err := everywhere(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
+	if err := everywhere(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1); err != nil {
 		return fmt.Errorf("new privileges cannot be ruled out: %w", err)
 	}
 	if os.Geteuid() == 0 {
 		return nil
 	}
-	if err := everywhere(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0); err != nil && !errors.Is(err, unix.EINVAL) {
+	if err := everywhere(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL); err != nil && !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("ambient capabilities cannot be given up: %w", err)
 	}
 	return capabilities(0)
 }
 
 // everywhere makes a system call on every thread.
-func everywhere(trap, a1, a2, a3 uintptr) error {
-	if _, _, errno := syscall.AllThreadsSyscall6(trap, a1, a2, a3, 0, 0, 0); errno != 0 {
+func everywhere(trap, a1, a2 uintptr) error {
+	if _, _, errno := syscall.AllThreadsSyscall6(trap, a1, a2, 0, 0, 0, 0); errno != 0 {
 		if errno == syscall.ENOTSUP {
 			return errors.New("this program was built with cgo, which cannot change all threads; build it with CGO_ENABLED=0")
 		}

@@ -251,7 +251,7 @@ func (s *scanner) logIn(ctx context.Context) {
 	}
 	defer c.Close()
 	// Whatever the answer is: asUser reports it.
-	s.ask(ctx, c, &ldap.BindRequest{Version: 3, Name: []byte(s.o.BindDN), Password: s.o.BindPassword}, nil)
+	_, _ = s.ask(ctx, c, &ldap.BindRequest{Version: 3, Name: []byte(s.o.BindDN), Password: s.o.BindPassword}, nil)
 }
 
 // asUser asks with a login what users see.
