@@ -62,7 +62,7 @@ func controls(c *config.Config, p *op.Ports) []op.Control {
 	persistent := op.NewPlaces(l.MaxPersistent)
 	return append([]op.Control{
 		control.SessionTracking(),
-		extop.TransactionControl(extop.TransactionLimits{Operations: l.TransactionOperations, Octets: l.TransactionBytes}),
+		extop.TransactionControl(extop.TransactionLimits{Operations: l.TransactionOperations, Octets: l.TransactionBytes}, p),
 		control.ProxyAuthz(p), // what follows is done as the other identity
 		control.PasswordPolicy(),
 		control.AccountUsability(p),

@@ -118,7 +118,7 @@ func TransactionStart(p *op.Ports) op.Extended {
 // TransactionControl makes an update a part of a transaction (RFC 5805 section 3.3): it is kept, and done when the transaction
 // ends. What can be told to be wrong with it now is told now. A connection that queues more than it may has its transaction
 // aborted.
-func TransactionControl(limits TransactionLimits) op.Control {
+func TransactionControl(limits TransactionLimits, p *op.Ports) op.Control {
 	return op.Control{
 		OID: TransactionOID, Name: "transaction", Source: transactionSource,
 		Applies: func(tag byte) bool {
@@ -132,13 +132,13 @@ func TransactionControl(limits TransactionLimits) op.Control {
 			return bytes.Clone(c.Value), nil
 		},
 		Around: func(_ context.Context, req *op.Request, value any, _ func(context.Context) error) error {
-			return transactionsOf(req.Conn).add(req, value.([]byte), limits)
+			return transactionsOf(req.Conn).add(req, value.([]byte), limits, p.Directory)
 		},
 	}
 }
 
 // add queues an update.
-func (t *transactions) add(req *op.Request, id []byte, limits TransactionLimits) error {
+func (t *transactions) add(req *op.Request, id []byte, limits TransactionLimits, d op.Directory) error {
 	for i := range req.Controls {
 		switch string(req.Controls[i].OID) {
 		case proxyAuthzOID:
@@ -147,13 +147,18 @@ func (t *transactions) add(req *op.Request, id []byte, limits TransactionLimits)
 			return ldap.Errorf(ldap.ProtocolError, "an update of a transaction cannot be a no-op: abort the transaction instead")
 		}
 	}
-	kept, size, err := keep(req)
+	t.mu.Lock()
+	x := t.open[string(id)]
+	t.mu.Unlock()
+	if x == nil {
+		return errNoTransaction
+	}
+	kept, size, err := keep(req, x.identity, d)
 	if err != nil {
 		return err
 	}
 	t.mu.Lock()
-	x := t.open[string(id)]
-	if x == nil {
+	if t.open[x.id] != x { // it has ended meanwhile
 		t.mu.Unlock()
 		return errNoTransaction
 	}
@@ -161,7 +166,6 @@ func (t *transactions) add(req *op.Request, id []byte, limits TransactionLimits)
 		t.mu.Unlock()
 		return ldap.Errorf(ldap.ProtocolError, "two updates of a transaction have the same messageID (RFC 5805 section 3.3)")
 	}
-	kept.Identity = x.identity
 	var full *ldap.Error
 	switch {
 	case t.operations >= limits.Operations:
@@ -199,8 +203,8 @@ func (t *transactions) add(req *op.Request, id []byte, limits TransactionLimits)
 const overhead = 512
 
 // keep copies an update without the control that puts it into the transaction. A password modify becomes the modify that it
-// stands for: it has no response of its own in which a generated password could be told.
-func keep(req *op.Request) (kept *op.Request, size int64, err error) {
+// stands for: it has no response of its own in which a generated password could be told. who is whom the transaction is done as.
+func keep(req *op.Request, who *op.Identity, d op.Directory) (kept *op.Request, size int64, err error) {
 	shown := *req
 	shown.Controls = slices.DeleteFunc(slices.Clone(req.Controls), func(c ldap.Control) bool { return string(c.OID) == TransactionOID })
 	if verb, ok := req.Op.(*ldap.ExtendedRequest); ok {
@@ -208,20 +212,21 @@ func keep(req *op.Request) (kept *op.Request, size int64, err error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		if shown.Op, err = m.change(req.Identity); err != nil {
+		if shown.Op, err = m.change(who, d); err != nil {
 			return nil, 0, err
 		}
 	}
 	if kept, err = shown.Keep(); err != nil {
 		return nil, 0, err
 	}
+	kept.Identity = who
 	message := ldap.Message{ID: kept.ID, Op: kept.Op, Controls: kept.Controls}
 	return kept, int64(len(message.Append(nil)) + overhead), nil
 }
 
 // change is the modify request of a password modify in a transaction. The old password, where it is given, must be there to
 // be deleted.
-func (m *passwdRequest) change(who *op.Identity) (ldap.Op, error) {
+func (m *passwdRequest) change(who *op.Identity, d op.Directory) (ldap.Op, error) {
 	switch {
 	case !m.hasNew || len(m.new) == 0:
 		return nil, ldap.Errorf(ldap.UnwillingToPerform, "give the new password: a transaction has no answer in which a generated one could be told")
@@ -230,11 +235,21 @@ func (m *passwdRequest) change(who *op.Identity) (ldap.Op, error) {
 	}
 	out := &ldap.ModifyRequest{Object: []byte(who.Name.DN)}
 	if m.hasUser {
-		user := m.user
-		if len(user) > 3 && bytes.EqualFold(user[:3], []byte("dn:")) {
-			user = user[3:]
+		out.Object = m.user
+		switch prefix, name, _ := bytes.Cut(m.user, []byte(":")); {
+		case bytes.EqualFold(prefix, []byte("dn")):
+			out.Object = name
+		case bytes.EqualFold(prefix, []byte("u")):
+			// Whom it names is decided now, as elsewhere when the request comes.
+			id, err := d.ParseAuthzID(string(m.user), "")
+			if err != nil {
+				return nil, err
+			}
+			if id == nil {
+				return nil, ldap.Errorf(ldap.NoSuchObject, "no such user")
+			}
+			out.Object = []byte(id.Name.DN)
 		}
-		out.Object = user
 	}
 	set := ldap.Mod{Op: ldap.ModReplace, Attribute: ldap.Attribute{Type: []byte("userPassword"), Values: [][]byte{m.new}}}
 	if m.hasOld {
