@@ -264,6 +264,7 @@ func loadCerts(c *config.Config) (*listen.Certs, error) {
 		return nil, nil
 	}
 	files := listen.CertFiles{Cert: c.TLS.CertFile, Key: c.TLS.KeyFile, ClientCA: c.TLS.ClientCAFile, MinVersion: tls.VersionTLS12}
+	files.RequireClient = c.TLS.ClientCertificate == "required"
 	if c.TLS.MinVersion == "1.3" {
 		files.MinVersion = tls.VersionTLS13
 	}

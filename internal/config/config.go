@@ -74,6 +74,8 @@ type TLS struct {
 	CertFile     string `toml:"cert_file,path"`
 	KeyFile      string `toml:"key_file,path"`
 	ClientCAFile string `toml:"client_ca_file,path"`
+	// ClientCertificate is "optional" or "required".
+	ClientCertificate string `toml:"client_certificate" enum:"optional|required"`
 	// MinVersion is "1.2" or "1.3".
 	MinVersion string `toml:"min_version" enum:"1.2|1.3"`
 }

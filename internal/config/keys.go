@@ -66,6 +66,8 @@ func sections() []Section {
 				Doc: "The certificate's private key in PEM form."},
 			{Name: "client_ca_file", Default: `""`, Example: `"/etc/portolan/clients.crt"`,
 				Doc: "The authorities (PEM) that sign client certificates for SASL EXTERNAL. Empty means that clients are not asked for a certificate."},
+			{Name: "client_certificate", Default: `"optional"`, Example: `"required"`,
+				Doc: "Whether a client must have a certificate of client_ca_file to be served under TLS: without one, or with another one, there is no handshake. \"required\" is for every client, replicas and monitoring among them."},
 			{Name: "min_version", Default: `"1.2"`, Example: `"1.3"`,
 				Doc: "The oldest TLS version that is spoken."},
 		}},

@@ -108,6 +108,7 @@ func TestEveryExampleParses(t *testing.T) {
 		"tls.cert_file":                 "tls.key_file = \"k\"\n",
 		"tls.key_file":                  "tls.cert_file = \"c\"\n",
 		"tls.client_ca_file":            "tls.cert_file = \"c\"\ntls.key_file = \"k\"\n",
+		"tls.client_certificate":        "tls.cert_file = \"c\"\ntls.key_file = \"k\"\ntls.client_ca_file = \"a\"\n",
 	}
 	tableNeeds := map[string]string{
 		"listen":     "url = \"ldapi:///run/x\"\n",

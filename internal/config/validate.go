@@ -269,6 +269,8 @@ func (v *validator) tls() {
 		v.fail("tls.key_file", `write cert_file = "/etc/portolan/server.crt" beside it`, "key_file is of no use without cert_file")
 	case t.CertFile == "" && t.ClientCAFile != "" && !v.bad["tls.cert_file"]:
 		v.fail("tls.client_ca_file", `write cert_file = "/etc/portolan/server.crt" and its key_file`, "client_ca_file is of no use without cert_file")
+	case t.ClientCertificate == "required" && t.ClientCAFile == "" && !v.bad["tls.client_ca_file"] && !v.bad["tls.client_certificate"]:
+		v.fail("tls.client_certificate", `write client_ca_file = "/etc/portolan/clients.crt" beside it`, "client_certificate = \"required\" is of no use without client_ca_file: no certificate would do")
 	}
 }
 

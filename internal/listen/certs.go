@@ -24,8 +24,9 @@ type CertFiles struct {
 	// Cert holds the certificate and the chain behind it, Key its private key, both in PEM.
 	Cert, Key string
 	// ClientCA holds the certificates that sign those of clients; empty: clients are not asked for one. A client may go
-	// without in any case.
-	ClientCA string
+	// without unless RequireClient says otherwise (RFC 4513 sections 3.1.2 and 6.2).
+	ClientCA      string
+	RequireClient bool
 	// MinVersion is tls.VersionTLS12 or tls.VersionTLS13; zero is the former.
 	MinVersion uint16
 }
@@ -129,7 +130,9 @@ func (c *Certs) load() (*loadedCert, error) {
 		if !config.ClientCAs.AppendCertsFromPEM(caPEM) {
 			return nil, fmt.Errorf("the client CA file %s holds no certificate; it wants PEM that begins with -----BEGIN CERTIFICATE-----", c.files.ClientCA)
 		}
-		config.ClientAuth = tls.VerifyClientCertIfGiven
+		if config.ClientAuth = tls.VerifyClientCertIfGiven; c.files.RequireClient {
+			config.ClientAuth = tls.RequireAndVerifyClientCert
+		}
 	}
 	all := bytes.Join([][]byte{certPEM, keyPEM, caPEM}, []byte{0})
 	return &loadedCert{config: config, leaf: leaf, digest: sha256.Sum256(all)}, nil

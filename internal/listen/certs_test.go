@@ -166,3 +166,45 @@ func TestTLSVersions(t *testing.T) {
 		tc.Close()
 	}
 }
+
+// Where a client certificate is required there is no session without one, nor with one of another authority.
+func TestClientCertificateRequired(t *testing.T) {
+	a, other := newAuthority(t), newAuthority(t)
+	f := a.files(t.TempDir(), nil)
+	own := func(a *authority) []tls.Certificate {
+		cert, key, _, _ := a.issue(nil)
+		return []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}
+	}
+	for _, required := range []bool{false, true} {
+		f.RequireClient = required
+		s := start(t, newAsked(), a.load(f), nil, tcp(func(l *Listener) { l.TLS = true }))
+		for _, test := range []struct {
+			name  string
+			certs []tls.Certificate
+			ok    bool
+		}{{"none", nil, !required}, {"its own", own(a), true}, {"another authority's", own(other), false}} {
+			// The certificate goes out whatever authorities the server names.
+			config := &tls.Config{RootCAs: a.pool(), ServerName: "127.0.0.1", MaxVersion: tls.VersionTLS12,
+				GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+					if test.certs == nil {
+						return &tls.Certificate{}, nil
+					}
+					return &test.certs[0], nil
+				}}
+			tc := tls.Client(dial(t, s), config)
+			if err := tc.Handshake(); (err == nil) != test.ok {
+				t.Errorf("required %v, %s: %v", required, test.name, err)
+			}
+			tc.Close()
+			// In TLS 1.3 the client learns it behind its handshake.
+			config.MaxVersion = tls.VersionTLS13
+			if tc = tls.Client(dial(t, s), config); !test.ok {
+				_, err := tc.Read(make([]byte, 1))
+				if err == nil || !strings.Contains(err.Error(), "certificate") {
+					t.Errorf("required %v, %s, TLS 1.3: %v", required, test.name, err)
+				}
+			}
+			tc.Close()
+		}
+	}
+}

@@ -148,6 +148,7 @@ func harmless() map[string]string {
 		"listen.allow":                "empty is the default, a list narrows",
 		"listen.deny":                 "narrows",
 		"tls.min_version":             "1.2 is the default, 1.3 is stricter",
+		"tls.client_certificate":      "optional is the default, required is stricter",
 		"index.equality":              "speed",
 		"index.substring":             "speed",
 		"index.ordering":              "speed",
