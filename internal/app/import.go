@@ -361,7 +361,7 @@ func (im *importer) each(ctx context.Context, collect func(*importBatch) error, 
 	go func() {
 		defer close(order)
 		defer close(todo)
-		failed <- im.read(ctx, func(b *importBatch) bool {
+		failed <- im.read(func(b *importBatch) bool {
 			select {
 			case todo <- b:
 			case <-ctx.Done():
@@ -396,7 +396,7 @@ func (im *importer) each(ctx context.Context, collect func(*importBatch) error, 
 }
 
 // read splits the files into batches.
-func (im *importer) read(ctx context.Context, give func(*importBatch) bool) error {
+func (im *importer) read(give func(*importBatch) bool) error {
 	records, octets := 0, int64(0)
 	for i := range im.o.Sources {
 		source := &im.o.Sources[i]

@@ -130,8 +130,8 @@ func (s *Server) eachConnection(f func(monitor.Connection) bool) {
 // maxFiles is how many files the process may have open, 0 unknown.
 func maxFiles() uint64 {
 	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || uint64(limit.Cur) > math.MaxInt64 {
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || uint64(limit.Cur) > math.MaxInt64 { //nolint:unconvert // signed on some systems
 		return 0
 	}
-	return uint64(limit.Cur)
+	return uint64(limit.Cur) //nolint:unconvert // see above
 }

@@ -167,7 +167,8 @@ func encodeVLV(value string) ([]byte, error) {
 		return nil, err
 	}
 	assertion, byValue := strings.CutPrefix(rest, "=")
-	target, context, hasContext := rest, "", false
+	var target, context string
+	var hasContext bool
 	if byValue {
 		assertion, context, hasContext = strings.Cut(assertion, ":")
 	} else {

@@ -194,8 +194,8 @@ func (d *dialogue) intermediate(e *expected, infos *[][]string) []string {
 // and of others the name.
 func infoWords(m *ldap.IntermediateResponse) []string {
 	v, ok := ldap.ParseSyncInfo(m.Value)
-	if string(m.Name) != ldap.SyncInfoOID || !ok {
-		return []string{string(m.Name)}
+	if m.Name != ldap.SyncInfoOID || !ok {
+		return []string{m.Name}
 	}
 	switch v.Kind {
 	case ldap.SyncNewCookie:
