@@ -52,6 +52,9 @@ func (tx *writeTx) relax(target *access.Target) error {
 
 // notSpecial refuses writes to entries that are not stored.
 func (e *Engine) notSpecial(dn []byte) error {
+	if len(dn) > 0 && !mayBeSpecial(dn) {
+		return nil // whether it is a name at all is seen when it is looked up
+	}
 	norm, err := normalize(e.Schema(), dn)
 	if err != nil {
 		return err
