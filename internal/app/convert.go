@@ -19,10 +19,12 @@ import (
 var builtinIndexes = map[store.IndexKind][]string{
 	store.IndexEquality: {
 		"objectClass", "uid", "cn", "sn", "givenName", "mail", "member", "uniqueMember", "memberUid", "uidNumber", "gidNumber",
-		"owner", "manager", "seeAlso", "entryUUID", "entryCSN", "memberURL",
+		"owner", "manager", "seeAlso", "entryUUID", "memberURL",
 	},
 	store.IndexSubstring: {"cn", "sn", "givenName", "mail", "uid"},
-	store.IndexOrdering:  {"entryCSN"},
+	// Every change writes it: the index of its order answers for equality too.
+	store.IndexOrdering: {"entryCSN"},
+	store.IndexPresence: {"entryCSN"},
 }
 
 // indexes returns the indexes of a configuration: the built-in ones, those of the overlays, and its own.
@@ -42,7 +44,7 @@ func indexes(c *config.Config, s *schema.Schema, overlays []op.Overlay) []store.
 	known := func(names []string) []string {
 		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return s.AttributeTypeString(name) == nil })
 	}
-	for _, kind := range []store.IndexKind{store.IndexEquality, store.IndexSubstring, store.IndexOrdering} {
+	for _, kind := range []store.IndexKind{store.IndexEquality, store.IndexSubstring, store.IndexOrdering, store.IndexPresence} {
 		add(kind, known(builtinIndexes[kind])...)
 	}
 	for i := range overlays {

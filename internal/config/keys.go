@@ -79,7 +79,7 @@ func sections() []Section {
 			{Name: "builtin_access", Default: `true`, Example: `false`, Reload: true,
 				Doc: "Whether the built-in access rules (the set named default) are active besides those of the file."},
 		}},
-		{Table: "index", Doc: "Attributes indexed besides the built-in ones (equality on objectClass, uid, cn, sn, givenName, mail, member, uniqueMember, memberUid, uidNumber, gidNumber, owner, manager, seeAlso, entryUUID, entryCSN, memberURL; substring on cn, sn, givenName, mail, uid). New ones are built with `portolan index build`.", Keys: []Key{
+		{Table: "index", Doc: "Attributes indexed besides the built-in ones (equality on objectClass, uid, cn, sn, givenName, mail, member, uniqueMember, memberUid, uidNumber, gidNumber, owner, manager, seeAlso, entryUUID, memberURL; substring on cn, sn, givenName, mail, uid; the order, and so equality, of entryCSN). New ones are built with `portolan index build`.", Keys: []Key{
 			{Name: "equality", Default: `[]`, Example: `["employeeNumber", "departmentNumber"]`,
 				Doc: "Attributes found by (attr=value) and, with that, by (attr=*)."},
 			{Name: "substring", Default: `[]`, Example: `["displayName"]`,

@@ -61,6 +61,41 @@ func TestTimeOrder(t *testing.T) {
 	})
 }
 
+// Where an equality rule says that an ordering rule makes its keys, it does.
+func TestOrderedKeys(t *testing.T) {
+	s, pairs := Default(), 0
+	values := []string{"Ab  c", " Straße", "12 34", "\x00\x01\xff", "597ae2f6-16a6-1027-98f4-d28b5365dc14",
+		"20260131120000.000001Z#00000A#0fF#000000", strings.Repeat("long ", 100)}
+	for _, r := range s.MatchingRules() {
+		if r.Ordered == nil {
+			continue
+		}
+		pairs++
+		if r.Kind != EqualityRule || r.Ordered.Kind != OrderingRule || r.Ordered.Syntax != r.Syntax {
+			t.Errorf("%s and %s are no pair", r.Name(), r.Ordered.Name())
+		}
+		taken := 0
+		for _, v := range values {
+			want, err := r.ValueKey(s, nil, []byte(v))
+			if err != nil {
+				continue
+			}
+			taken++
+			for _, key := range []keyFunc{r.AssertionKey, r.Ordered.ValueKey, r.Ordered.AssertionKey} {
+				if got, err := key(s, nil, []byte(v)); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%s, %s: the key of %q is %q or %q (%v)", r.Name(), r.Ordered.Name(), v, want, got, err)
+				}
+			}
+		}
+		if taken == 0 {
+			t.Errorf("%s takes none of the values of this test", r.Name())
+		}
+	}
+	if pairs != len(sameKeys) {
+		t.Errorf("%d pairs, want %d", pairs, len(sameKeys))
+	}
+}
+
 func TestParseGeneralizedTime(t *testing.T) {
 	for in, want := range map[string]string{
 		"199412161032Z":                     "1994-12-16T10:32:00Z",

@@ -174,7 +174,13 @@ func (s *Schema) addBuiltins() {
 		s.rules[strings.ToLower(d.name)] = r
 		s.ruleList = append(s.ruleList, r)
 	}
+	for _, name := range sameKeys {
+		s.rules[strings.ToLower(name+"Match")].Ordered = s.rules[strings.ToLower(name+"OrderingMatch")]
+	}
 }
+
+// sameKeys are the equality rules, without "Match", whose ordering rules make the same keys.
+var sameKeys = []string{"caseIgnore", "caseExact", "numericString", "octetString", "uuid", "CSN"}
 
 // compareOIDs orders numeric OIDs arc by arc.
 func compareOIDs(a, b string) int {

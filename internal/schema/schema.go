@@ -190,6 +190,9 @@ type MatchingRule struct {
 	// Match, where not nil, decides instead of a comparison of keys: bit rules, word rules, keyword rules. Such rules
 	// cannot be served by an equality index.
 	Match func(s *Schema, value, assertion []byte) (bool, error)
+	// Ordered is, for an equality rule, the ordering rule that makes the same keys of values and assertions: an index by the
+	// one can answer for the other. Nil where there is none.
+	Ordered *MatchingRule
 	// Transitive marks the in-chain rule 1.2.840.113556.1.4.1941, which the engine evaluates over the directory.
 	Transitive bool
 

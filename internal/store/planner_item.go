@@ -52,6 +52,13 @@ func (p *planner) access(n *dit.Node) access {
 			}
 		}
 	}
+	if kind == IndexEquality && n.Rule.Ordered != nil {
+		for t := n.Desc.Type; t != nil; t = t.Sup {
+			if x := p.set.find(t, IndexOrdering); x != nil && x.rule == n.Rule.Ordered && x.ready(p.version) {
+				return access{x, IndexOrdering, p.confidence(x, n)}
+			}
+		}
+	}
 	// Who matches has the attribute.
 	return p.presence(n, dit.Superset)
 }
@@ -338,10 +345,19 @@ func (p *planner) ordering(x *index, n *dit.Node, among within) (idSet, dit.Conf
 	}
 	header := appendIndexHeader(p.prefix[:0], x, IndexOrdering)
 	var lo, hi []byte // lo <= keys < hi
-	if n.Op == ldap.FilterGreaterOrEqual {
+	switch {
+	case n.Op == ldap.FilterGreaterOrEqual:
 		lo = appendEscaped(header, key)
 		hi = keyAfter(header)
-	} else {
+	case n.Rule.Kind == schema.EqualityRule:
+		lo = appendEscaped(header, key)
+		if conf == dit.Superset {
+			hi = keyAfter(lo)
+		} else {
+			hi = append(bytes.Clone(lo), 1) // behind the key's own chunks
+			lo = append(lo, 0)
+		}
+	default:
 		lo = header
 		switch bound := appendEscaped(append([]byte(nil), header...), key); {
 		case conf == dit.Superset:

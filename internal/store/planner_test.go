@@ -614,3 +614,50 @@ func TestPlanSubstringOfLongValues(t *testing.T) {
 		t.Errorf("%d candidates after it has gone: %s", n, explain)
 	}
 }
+
+// Where there is no index for equality, one of the order with the same keys answers.
+func TestPlanEqualityByOrder(t *testing.T) {
+	o := testOptions()
+	o.Schema = plannerSchema(t)
+	o.Indexes = []IndexSpec{{"orderedText", IndexOrdering}, {"uidNumber", IndexOrdering}}
+	s := openStore(t, memkv.New(Merger()), o)
+	long := strings.Repeat("t", maxIndexKey)
+	texts := []string{"a", "a b", "ab", "b", long + "1", long + "2", "a"}
+	update(t, s, func(tx *Tx) error {
+		if _, err := addEntry(tx, testSuffix, unit); err != nil {
+			return err
+		}
+		for i, text := range texts {
+			attrs := append(person(fmt.Sprint("p", i)), attr{"orderedText", []string{text}}, attr{"uidNumber", []string{"7"}})
+			if _, err := addEntry(tx, fmt.Sprintf("uid=p%d,%s", i, testSuffix), attrs...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	v := s.View()
+	defer v.Close()
+	for filter, want := range map[string]string{
+		"(orderedText=A)":                           "range(orderedText)=2",
+		"(orderedText=a B)":                         "range(orderedText)=1",
+		"(orderedText=aa)":                          "range(orderedText)=0",
+		"(orderedText:caseIgnoreMatch:=ab)":         "range(orderedText)=1",
+		"(orderedText:caseIgnoreOrderingMatch:=ab)": "range(orderedText)=3", // less than
+		"(orderedText=" + long + "1)":               "range(orderedText)~2",
+		// The order of numbers has other keys.
+		"(uidNumber=7)": "unindexed(uidNumber) scan=8",
+	} {
+		f, err := ldap.ParseFilter(filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := v.Plan(PlanRequest{Scope: ldap.ScopeSub, Filter: compiled(v.Schema(), f)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Explain(); got != want {
+			t.Errorf("%.60s: %s, want %s", filter, got, want)
+		}
+		c.Close()
+	}
+}
