@@ -52,9 +52,6 @@ func (tx *writeTx) relax(target *access.Target) error {
 
 // notSpecial refuses writes to entries that are not stored.
 func (e *Engine) notSpecial(dn []byte) error {
-	if len(dn) > 0 && !mayBeSpecial(dn) {
-		return nil // whether it is a name at all is seen when it is looked up
-	}
 	norm, err := normalize(e.Schema(), dn)
 	if err != nil {
 		return err
@@ -151,8 +148,11 @@ func (e *Engine) plan(ctx context.Context, req *op.Request, set *Settings) (func
 
 // planModify prepares RFC 4511 section 4.6. Passwords are hashed outside the transaction, against the entry as it is now.
 func (e *Engine) planModify(ctx context.Context, req *op.Request, m *ldap.ModifyRequest, set *Settings) (func(*writeTx) error, error) {
-	if err := e.notSpecial(m.Object); err != nil {
-		return nil, err
+	if len(m.Object) == 0 || mayBeSpecial(m.Object) {
+		// Any other name is normalized where the entry is looked for, which says whether it is a name at all.
+		if err := e.notSpecial(m.Object); err != nil {
+			return nil, err
+		}
 	}
 	if req.Identity.MustChange() && !e.ownPassword(req, m) {
 		return nil, mustChange(req)
