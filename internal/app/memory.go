@@ -16,7 +16,7 @@ const (
 )
 
 // entryCache returns the limit of the entry cache in octets: what is configured, or where that is 0 a part of the available
-// memory; 0 where that is not known.
+// memory, which is 0 where it is not known.
 func entryCache(configured int64, available uint64) int64 {
 	if configured > 0 {
 		return configured
