@@ -13,7 +13,6 @@ import (
 	"portolan/internal/dit"
 	"portolan/internal/ldaptest"
 	"portolan/internal/schema"
-	"portolan/internal/store"
 )
 
 // unchecked are the overlays that keep nothing which could become wrong.
@@ -21,34 +20,6 @@ var unchecked = map[string]string{
 	"accesslog":  "shows the journal, which the check of the store verifies",
 	"memberof":   "a view over the member index, which the check of the store verifies",
 	"remoteauth": "keeps nothing but the password, as any other",
-}
-
-// edit changes an entry in the store itself, as no client could.
-func edit(t *testing.T, s *ldaptest.Server, dn string, change func(s *schema.Schema, d *dit.Draft)) {
-	t.Helper()
-	_, err := s.Store.Update(context.Background(), store.Meta{Author: "test"}, func(tx *store.Tx) error {
-		norm, err := tx.Schema().NormalizeDN(nil, []byte(dn))
-		if err != nil {
-			return err
-		}
-		e, _, err := tx.Lookup(string(norm))
-		if err != nil {
-			return err
-		}
-		d := e.Edit(tx)
-		change(tx.Schema(), d)
-		d.CSN = tx.NextCSN()
-		d.Set(tx.Schema().Known.EntryCSN, d.CSN.Append(nil))
-		sealed, large, err := d.Seal(tx.Shapes(), dit.SealOptions{})
-		if err != nil {
-			return err
-		}
-		_, err = tx.Put(store.PutRequest{Entry: sealed, Large: large})
-		return err
-	})
-	if err != nil {
-		t.Fatalf("%s: %v", dn, err)
-	}
 }
 
 // TestChecks: the check of every overlay finds what is planted for it, and nothing where nothing is.
@@ -110,7 +81,7 @@ default = "cn=policy,dc=example,dc=org"
 
 	set := func(dn, attr string, values ...string) {
 		t.Helper()
-		edit(t, s, dn, func(sc *schema.Schema, d *dit.Draft) {
+		s.Edit(t, dn, func(sc *schema.Schema, d *dit.Draft) {
 			raw := make([][]byte, len(values))
 			for i, v := range values {
 				raw[i] = []byte(v)

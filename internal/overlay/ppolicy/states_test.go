@@ -1,7 +1,6 @@
 package ppolicy_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,7 +8,6 @@ import (
 	"portolan/internal/dit"
 	"portolan/internal/ldaptest"
 	"portolan/internal/schema"
-	"portolan/internal/store"
 )
 
 // state is an account in some state, and what is said of it by all who say something.
@@ -110,38 +108,10 @@ func TestStates(t *testing.T) {
 				Config: "[overlay.ppolicy]\ndisclose_lockout = true\nexpiry_controls = true\n[overlay.ppolicy.policy]\n" + policy,
 			})
 			if x.stored != nil {
-				inStore(t, s, x.stored)
+				s.Edit(t, alice, x.stored)
 			}
 			s.Dialogue(t, x.name, x.dialogue())
 		})
-	}
-}
-
-// inStore changes alice's entry in the store itself.
-func inStore(t *testing.T, s *ldaptest.Server, change func(s *schema.Schema, d *dit.Draft)) {
-	t.Helper()
-	_, err := s.Store.Update(context.Background(), store.Meta{Author: "test"}, func(tx *store.Tx) error {
-		norm, err := tx.Schema().NormalizeDN(nil, []byte(alice))
-		if err != nil {
-			return err
-		}
-		e, _, err := tx.Lookup(string(norm))
-		if err != nil {
-			return err
-		}
-		d := e.Edit(tx)
-		change(tx.Schema(), d)
-		d.CSN = tx.NextCSN()
-		d.Set(tx.Schema().Known.EntryCSN, d.CSN.Append(nil))
-		sealed, large, err := d.Seal(tx.Shapes(), dit.SealOptions{})
-		if err != nil {
-			return err
-		}
-		_, err = tx.Put(store.PutRequest{Entry: sealed, Large: large})
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
