@@ -84,7 +84,7 @@ func (s *site) serve() (stop func()) {
 		s.t.Fatal(err)
 	}
 	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {
 			s.t.Error(err)

@@ -50,7 +50,7 @@ func TestDatagramsOfAServer(t *testing.T) {
 		}
 		request := ldap.AppendMessage(nil, 1, q, nil)
 		b := make([]byte, 64<<10)
-		nc.SetDeadline(time.Now().Add(30 * time.Second))
+		nc.SetDeadline(time.Now().Add(3 * time.Minute))
 		if _, err := nc.Write(request); err != nil {
 			t.Fatal(err)
 		}

@@ -76,7 +76,7 @@ func TestMonitorOfAServer(t *testing.T) {
 			t.Errorf("%s is bound as %q", dn, is)
 		}
 	}
-	client := http.Client{Timeout: 30 * time.Second}
+	client := http.Client{Timeout: 3 * time.Minute}
 	answer, err := client.Get("http://" + s.metrics.Addr + "/metrics")
 	if err != nil {
 		t.Fatal(err)

@@ -51,7 +51,7 @@ func (s *site) run() (*Server, func()) {
 		s.t.Fatal(err)
 	}
 	return server, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {
 			s.t.Error(err)

@@ -39,7 +39,7 @@ func bindAt(ts *testscript.TestScript, neg bool, args []string) {
 	for _, word := range args[2:] {
 		password.WriteString(firstLine(ts, word))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	c, err := client.Dial(ctx, "ldap://127.0.0.1:"+ts.Getenv("PORT"), client.Options{})
 	ts.Check(err)
@@ -60,7 +60,7 @@ func says(ts *testscript.TestScript, neg bool, args []string) {
 	c, err := net.Dial("tcp", "127.0.0.1:"+ts.Getenv("PORT"))
 	ts.Check(err)
 	defer c.Close()
-	ts.Check(c.SetDeadline(time.Now().Add(time.Minute)))
+	ts.Check(c.SetDeadline(time.Now().Add(3 * time.Minute)))
 	_, err = c.Write([]byte(octets))
 	ts.Check(err)
 	answer, err := io.ReadAll(c)

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"portolan/internal/kv/pebblekv"
+	"portolan/internal/ldaptest"
 	"portolan/internal/store"
 )
 
@@ -242,17 +242,12 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// freePorts finds ports. Others may take one before it is used, but hardly ever do.
+// freePorts finds ports that stay free until the script uses them.
 func freePorts(ts *testscript.TestScript, neg bool, args []string) {
-	var open []net.Listener
-	for _, name := range args {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		open = append(open, ln)
-		ts.Setenv(name, strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
-	}
-	for _, ln := range open {
-		ts.Check(ln.Close())
+	ports, err := ldaptest.FreePorts(len(args))
+	ts.Check(err)
+	for i, name := range args {
+		ts.Setenv(name, strconv.Itoa(ports[i]))
 	}
 }
 

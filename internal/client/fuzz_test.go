@@ -46,7 +46,7 @@ func FuzzClient(f *testing.F) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		c := New(here, Options{MaxMessage: 16 << 20})
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 		defer cancel()
 		_, _ = c.Search(ctx, &ldap.SearchRequest{Filter: all}, Results{Entry: func(e *ldap.SearchResultEntry, _ []ldap.Control) error {
 			for _, a := range e.Attributes {

@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long a dialogue waits for the server; it ends a test that has failed already.
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 // dialogue is a script in progress.
 type dialogue struct {

@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 // asked answers a search with what its connection is, as the diagnostic of noSuchObject. "block" detaches, tells started and waits.
 type asked struct {

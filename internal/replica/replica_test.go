@@ -88,6 +88,12 @@ func newPair(t testing.TB, o ldaptest.Options, more string) *pair {
 	}
 	p := &pair{t: t, more: more, log: &logText{}}
 	p.login = loginOf(t, ldaptest.AdminDN, ldaptest.AdminPassword)
+	// Where it can be started again.
+	ports, err := ldaptest.FreePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Addr = fmt.Sprintf("127.0.0.1:%d", ports[0])
 	p.provider = ldaptest.Start(t, o)
 	p.start(nil)
 	return p

@@ -25,7 +25,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must happen. It is no measure of speed.
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 // script is a handler that does what the base of a search says:
 //

@@ -11,12 +11,12 @@ import (
 // waitIndexes returns when nothing is being built any more.
 func waitIndexes(t testing.TB, s *Store) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(time.Millisecond) {
 		if !slices.ContainsFunc(s.Indexes(), func(x IndexInfo) bool { return x.State != IndexReady }) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatal("the indexes are not ready after 30 seconds")
+			t.Fatal("the indexes are not ready after three minutes")
 		}
 	}
 }

@@ -51,7 +51,7 @@ func as(t *testing.T, s *ldaptest.Server, dn, password string) *client.Conn {
 func found(t *testing.T, c *client.Conn, m *ldap.SearchRequest, controls ...ldap.Control) ([]string, error) {
 	t.Helper()
 	var out []string
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	_, err := c.Search(ctx, m, client.Results{Entry: func(e *ldap.SearchResultEntry, _ []ldap.Control) error {
 		text := string(e.Name)

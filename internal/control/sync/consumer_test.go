@@ -18,7 +18,7 @@ import (
 )
 
 // patience ends a test that has failed already.
-const patience = 20 * time.Second
+const patience = 3 * time.Minute
 
 // consumer keeps a copy by RFC 4533 alone, entry by entry and with no knowledge of the server.
 type consumer struct {

@@ -49,7 +49,7 @@ func TestCacheBesideMemtables(t *testing.T) {
 	read()
 	again := read()
 	// A memtable that is still being flushed takes room too, for as long as that takes.
-	for end := time.Now().Add(30 * time.Second); again > 0 && time.Now().Before(end); again = read() {
+	for end := time.Now().Add(3 * time.Minute); again > 0 && time.Now().Before(end); again = read() {
 		runtime.Gosched()
 	}
 	if again > 0 {
