@@ -127,7 +127,7 @@ func TestFailuresAreCounted(t *testing.T) {
 func TestDuration(t *testing.T) {
 	_, o := start(t)
 	var begun, ended time.Time
-	o.Count, o.Warmup, o.Duration = 0, 50*time.Millisecond, 200*time.Millisecond
+	o.Count, o.Warmup = 0, 50*time.Millisecond
 	o.Mark = func(begins bool) {
 		if begins {
 			begun = time.Now()
@@ -135,16 +135,25 @@ func TestDuration(t *testing.T) {
 			ended = time.Now()
 		}
 	}
-	at := time.Now()
-	r, err := bench.Run(context.Background(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Seconds != 0.2 || r.Failed() != 0 || r.Done == 0 || r.Rate != float64(r.Done)/0.2 {
-		t.Errorf("%+v", r)
-	}
-	if begun.Sub(at) < o.Warmup || ended.Sub(at) < o.Warmup+o.Duration || !ended.After(begun) {
-		t.Errorf("marks after %v and %v", begun.Sub(at), ended.Sub(at))
+	// On a machine that gives the test no turn for as long nothing is done: then for longer.
+	for o.Duration = 200 * time.Millisecond; ; o.Duration *= 4 {
+		at := time.Now()
+		r, err := bench.Run(context.Background(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Seconds != o.Duration.Seconds() || r.Failed() != 0 || r.Rate != float64(r.Done)/r.Seconds {
+			t.Errorf("%+v", r)
+		}
+		if begun.Sub(at) < o.Warmup || ended.Sub(at) < o.Warmup+o.Duration || !ended.After(begun) {
+			t.Errorf("marks after %v and %v", begun.Sub(at), ended.Sub(at))
+		}
+		if r.Done > 0 {
+			break
+		}
+		if o.Duration > time.Minute {
+			t.Fatalf("nothing was done: %+v", r)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package control_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	gosync "sync"
@@ -19,7 +20,7 @@ import (
 const (
 	suffix   = ldaptest.Suffix
 	people   = "ou=people," + suffix
-	patience = 20 * time.Second
+	patience = 3 * time.Minute
 )
 
 const content = `
@@ -60,7 +61,7 @@ type follower struct {
 	mu      gosync.Mutex
 	told    []string
 	numbers []int64
-	hold    chan struct{} // while not nil and open, nothing is read
+	hold    chan struct{} // while not nil and open, nothing is read; see stop
 }
 
 func value(types int64, changesOnly, controls bool) ldap.Control {
@@ -71,10 +72,18 @@ func value(types int64, changesOnly, controls bool) ldap.Control {
 }
 
 // follow begins a persistent search; it returns when the first entry has come, where there is an initial result.
-func follow(t testing.TB, s *ldaptest.Server, dn, pw, filter string, hold chan struct{}, ctl ldap.Control) *follower {
+func follow(t testing.TB, s *ldaptest.Server, dn, pw, filter string, ctl ldap.Control) *follower {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	conn, err := client.Dial(ctx, "ldap://"+s.Addr, client.Options{})
+	// What the network holds is little, whatever this machine's network holds if it is let.
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		nc, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return nc, nc.(*net.TCPConn).SetReadBuffer(64 << 10)
+	}
+	conn, err := client.Dial(ctx, "ldap://"+s.Addr, client.Options{Dial: dial})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +94,7 @@ func follow(t testing.TB, s *ldaptest.Server, dn, pw, filter string, hold chan s
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &follower{t: t, end: make(chan error, 1), wake: make(chan struct{}, 1), hold: hold}
+	f := &follower{t: t, end: make(chan error, 1), wake: make(chan struct{}, 1)}
 	m := &ldap.SearchRequest{Base: []byte(suffix), Scope: ldap.ScopeSub, Filter: parsed}
 	done := make(chan struct{})
 	go func() {
@@ -101,9 +110,20 @@ func follow(t testing.TB, s *ldaptest.Server, dn, pw, filter string, hold chan s
 	return f
 }
 
+// stop ends reading, until the returned function is called.
+func (f *follower) stop() (goOn func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hold = make(chan struct{})
+	return func() { close(f.hold) }
+}
+
 func (f *follower) take(m *ldap.Message) error {
-	if f.hold != nil {
-		<-f.hold
+	f.mu.Lock()
+	hold := f.hold
+	f.mu.Unlock()
+	if hold != nil {
+		<-hold
 	}
 	p := m.Op.(*ldap.SearchResultEntry)
 	line := string(p.Name)
@@ -203,7 +223,7 @@ func move(dn, rdn, superior string) *ldap.ModifyDNRequest {
 func TestPersistentSearch(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.Options{LDIF: content})
 	admin := func(filter string, ctl ldap.Control) *follower {
-		return follow(t, s, ldaptest.AdminDN, ldaptest.AdminPassword, filter, nil, ctl)
+		return follow(t, s, ldaptest.AdminDN, ldaptest.AdminPassword, filter, ctl)
 	}
 	all := admin("(objectClass=person)", value(15, false, true))
 	bosses := admin("(title=boss)", value(15, false, true))
@@ -226,23 +246,35 @@ func TestPersistentSearch(t *testing.T) {
 		t.Errorf("the numbers of the changes are %d", n)
 	}
 	only := admin("(objectClass=person)", value(15, true, true))
-	do(t, s, set(ann, "title", "boss"))
-	// Whether the search was there before the change is not known; the next one it must be told.
-	do(t, s, set(ann, "title", "head"))
+	only.begun(s, ann)
+	if strings.HasPrefix(only.told[0], ann) {
+		t.Fatalf("with changesOnly there is an initial result: %s", only.told)
+	}
+}
+
+// begun changes an entry until a search that has no initial result is told of it: whether the search is there before a change
+// is not known, and one after that it must be told. It returns when nothing of that is under way any more.
+func (f *follower) begun(s *ldaptest.Server, dn string) {
+	f.t.Helper()
 	late := time.After(patience)
-	for told := ""; !strings.Contains(told, "4 "+ann+" title=head"); {
-		select {
-		case <-only.wake:
-		case <-time.After(50 * time.Millisecond):
-			do(t, s, set(ann, "title", "head"))
-		case <-late:
-			t.Fatalf("told %q", told)
-		}
-		only.mu.Lock()
-		told = strings.Join(only.told, "\n")
-		only.mu.Unlock()
-		if strings.HasPrefix(told, ann) {
-			t.Fatalf("with changesOnly there is an initial result: %s", told)
+	for n := 0; ; n++ {
+		title := fmt.Sprint("head ", n)
+		do(f.t, s, set(dn, "title", title))
+		pause := time.After(50 * time.Millisecond)
+		for waiting := true; waiting; {
+			select {
+			case <-f.wake:
+			case <-pause:
+				waiting = false
+			case <-late:
+				f.t.Fatalf("told %q", f.told)
+			}
+			f.mu.Lock()
+			told := strings.Join(f.told, "\n")
+			f.mu.Unlock()
+			if strings.Contains(told, "4 "+dn+" title="+title) {
+				return
+			}
 		}
 	}
 }
@@ -279,7 +311,7 @@ deny = ["read", "search", "disclose"]
 who = "dn:cn=reader,dc=example,dc=org"
 on = "subtree:ou=hidden,dc=example,dc=org"
 `})
-	f := follow(t, s, "cn=reader,"+suffix, "reader-secret", "(objectClass=person)", nil, value(15, false, true))
+	f := follow(t, s, "cn=reader,"+suffix, "reader-secret", "(objectClass=person)", value(15, false, true))
 	const ann, bob = "uid=ann," + people, "uid=bob,ou=hidden," + suffix
 	f.want("the initial result", ann+" title=boss")
 	do(t, s, addPerson(bob, "boss"), set(bob, "title", "clerk"), set(ann, "userPassword", "another-secret"),
@@ -287,7 +319,7 @@ on = "subtree:ou=hidden,dc=example,dc=org"
 		move(ann, "uid=anna", ""), &ldap.DelRequest{Entry: []byte("uid=anna," + people)})
 	f.want("what may be seen", "4 "+ann+" title=boss", "8 uid=bob,"+people+" title=clerk", "8 uid=anna,"+people+" was "+ann+" title=boss", "2 uid=anna,"+people+" title=boss")
 	// It would be told of userPassword only by name.
-	g := follow(t, s, "cn=reader,"+suffix, "reader-secret", "(userPassword=*)", nil, value(15, false, true))
+	g := follow(t, s, "cn=reader,"+suffix, "reader-secret", "(userPassword=*)", value(15, false, true))
 	do(t, s, addPerson("uid=carl,"+people, "boss"), set("uid=carl,"+people, "userPassword", "a-secret-of-carl"))
 	f.want("the others", "1 uid=carl,"+people+" title=boss", "4 uid=carl,"+people+" title=boss")
 	g.want("nothing")
@@ -310,7 +342,7 @@ func TestPersistentSearchLosesNothing(t *testing.T) {
 	}
 	close(begin)
 	for range 8 {
-		followers = append(followers, follow(t, s, ldaptest.AdminDN, ldaptest.AdminPassword, "(title=boss)", nil, value(15, false, true)))
+		followers = append(followers, follow(t, s, ldaptest.AdminDN, ldaptest.AdminPassword, "(title=boss)", value(15, false, true)))
 	}
 	writing.Wait()
 	for n, f := range followers {
@@ -345,14 +377,15 @@ func TestPersistentSearchLosesNothing(t *testing.T) {
 // A client that does not read is told in the end that it has missed something, and from where on.
 func TestPersistentSearchOverflow(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.Options{LDIF: content})
-	hold := make(chan struct{})
-	f := follow(t, s, ldaptest.AdminDN, ldaptest.AdminPassword, "(objectClass=person)", hold, value(15, true, true))
+	f := follow(t, s, ldaptest.AdminDN, ldaptest.AdminPassword, "(objectClass=person)", value(15, true, true))
+	f.begun(s, "uid=ann,"+people)
+	goOn := f.stop()
 	long := strings.Repeat("x", 200<<10)
 	// 16 MiB of queue, as much on the way, and what the network holds.
 	for i := range 200 {
 		do(t, s, set("uid=ann,"+people, "description", fmt.Sprint(i, long)))
 	}
-	close(hold)
+	goOn()
 	select {
 	case err := <-f.end:
 		f.end <- err

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -60,12 +61,18 @@ func run(t *testing.T, o scan.Options) *scan.Report {
 	if err != nil {
 		t.Fatal(err)
 	}
+	worded(t, r)
+	return r
+}
+
+// worded demands that every finding has its words.
+func worded(t *testing.T, r *scan.Report) {
+	t.Helper()
 	for _, f := range r.Findings {
 		if bad := f.Severity == scan.Warn || f.Severity == scan.Fail; f.Seen == "" || f.Group == "" || bad && (f.Means == "" || f.Do == "") {
 			t.Errorf("a finding without words: %+v", f)
 		}
 	}
-	return r
 }
 
 // text is what the report says, for messages.
@@ -95,10 +102,21 @@ func port(t *testing.T, address string) int {
 func TestPortolan(t *testing.T) {
 	ca := newAuthority(t)
 	s := ldaptest.Start(t, ldaptest.Options{LDIF: people, TLS: ca.sign(t, nil, nil), Afar: true})
-	r := run(t, scan.Options{
-		URL: "ldap://" + s.Addr, LDAPSPort: port(t, s.Secure), Roots: ca.pool, User: alice, BindDN: alice, BindPassword: []byte("alice-secret"), Samples: 12, Dial: afar,
-		Limit: time.Hour, Timeout: time.Minute,
-	})
+	var r *scan.Report
+	// How long passwords take is measured on this machine's clock. Where nothing is given up the scan says otherwise once in 20,000
+	// times (both rounds at p < 0.01, in one direction); three times in a row, with fresh measurements, less than once in 10^12. Where
+	// no hash is computed for nobody it says so each time.
+	for range 3 {
+		r = run(t, scan.Options{
+			URL: "ldap://" + s.Addr, LDAPSPort: port(t, s.Secure), Roots: ca.pool, User: alice, BindDN: alice, BindPassword: []byte("alice-secret"), Samples: 12, Dial: afar,
+			Limit: time.Hour, Timeout: time.Minute,
+		})
+		f := r.Find("enumeration-time")
+		if f == nil || f.Severity == scan.OK {
+			break
+		}
+		t.Logf("%+v", f)
+	}
 	if r.Bad() {
 		t.Errorf("findings:\n%s", text(t, r))
 	}
@@ -455,40 +473,51 @@ func TestDatagrams(t *testing.T) {
 	}{{0, "udp-amplification ok nothing"}, {1, "udp-amplification ok no more"}, {2, "udp-amplification warn 2.0 times"}, {50, "udp-amplification fail 50.0 times"}} {
 		f := fake{answer: polite}
 		address := f.listen(t, false)
-		pc, err := net.ListenPacket("udp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { pc.Close() })
-		go func() {
-			buf := make([]byte, 2048)
-			for {
-				n, from, err := pc.ReadFrom(buf)
-				if err != nil {
-					return
-				}
-				for left := int(float64(n) * x.factor); left > 0; left -= 1000 {
-					if _, err := pc.WriteTo(make([]byte, min(left, 1000)), from); err != nil {
-						return
-					}
-				}
+		dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+			nc, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err == nil && network == "udp" {
+				nc = &echo{Conn: nc, factor: x.factor}
 			}
-		}()
-		expect(t, run(t, scan.Options{URL: "ldap://" + address, Timeout: 300 * time.Millisecond}), x.want)
+			return nc, err
+		}
+		expect(t, run(t, scan.Options{URL: "ldap://" + address, Dial: dial, Timeout: time.Minute, Limit: time.Hour}), x.want)
 	}
+}
+
+// echo is a socket for datagrams behind which a server answers with so many times what it is asked, in datagrams of a thousand
+// octets, and then with nothing for as long as anybody waits. Neither is a matter of time.
+type echo struct {
+	net.Conn
+	factor float64
+	left   int
+}
+
+func (e *echo) Write(b []byte) (int, error) {
+	e.left = int(float64(len(b)) * e.factor)
+	return len(b), nil
+}
+
+func (e *echo) Read(b []byte) (int, error) {
+	if e.left == 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n := min(e.left, 1000)
+	e.left -= n
+	clear(b[:n])
+	return n, nil
 }
 
 // TestLoopback does not call a server names that takes passwords in clear text from its own host alone.
 func TestLoopback(t *testing.T) {
 	f := fake{answer: polite}
-	expect(t, run(t, scan.Options{URL: "ldap://" + f.listen(t, false)}), "clear-text-bind info between two ends on this host")
+	expect(t, run(t, scan.Options{URL: "ldap://" + f.listen(t, false), Timeout: time.Minute, Limit: time.Hour}), "clear-text-bind info between two ends on this host")
 }
 
 // TestLDAPS scans a server that has no other listener.
 func TestLDAPS(t *testing.T) {
 	ca := newAuthority(t)
 	f := fake{answer: polite, tls: ca.sign(t, nil, nil)}
-	r := run(t, scan.Options{URL: "ldaps://" + f.listen(t, true), Roots: ca.pool, Dial: afar})
+	r := run(t, scan.Options{URL: "ldaps://" + f.listen(t, true), Roots: ca.pool, Dial: afar, Timeout: time.Minute, Limit: time.Hour})
 	expect(t, r, "ldaps ok\nstarttls info\nclear-text-bind ok no listener for clear text\ntls-versions ok the server speaks\ncertificate-chain ok\nanonymous-tree ok\nudp-amplification absent")
 	if r.Bad() {
 		t.Errorf("findings:\n%s", text(t, r))
@@ -503,7 +532,7 @@ func TestTwoWays(t *testing.T) {
 	other := config.Clone()
 	other.MaxVersion = tls.VersionTLS12
 	old := fake{answer: polite, tls: other}
-	r := run(t, scan.Options{URL: "ldap://" + old.listen(t, false), LDAPSPort: port(t, good.listen(t, true)), Roots: ca.pool})
+	r := run(t, scan.Options{URL: "ldap://" + old.listen(t, false), LDAPSPort: port(t, good.listen(t, true)), Roots: ca.pool, Timeout: time.Minute, Limit: time.Hour})
 	expect(t, r, "tls-versions ok TLS 1.3, TLS 1.2\ntls-starttls absent")
 	var over []string
 	for _, f := range r.Findings {
@@ -522,17 +551,20 @@ func TestTwoWays(t *testing.T) {
 // TestCannotScan demands an error where there is no LDAP server, and soon.
 func TestCannotScan(t *testing.T) {
 	silence := func(nc net.Conn) { _, _ = io.Copy(io.Discard, nc) } // until the client leaves
+	// A connection that is closed with the request unread is reset, and that may overtake what was sent.
+	asked := func(nc net.Conn) { _, _ = nc.Read(make([]byte, 1024)) }
 	for name, x := range map[string]struct {
-		raw  func(nc net.Conn)
-		want string
+		raw     func(nc net.Conn)
+		timeout time.Duration
+		want    string
 	}{
-		"another protocol": {func(nc net.Conn) { nc.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, "does not speak LDAP"},
-		"silence":          {silence, "deadline"},
-		"hangs up":         {func(net.Conn) {}, "closed the connection"},
-		"a huge message":   {func(nc net.Conn) { nc.Write([]byte{0x30, 0x84, 0x7f, 0xff, 0xff, 0xff}); silence(nc) }, "more than"},
+		"another protocol": {func(nc net.Conn) { asked(nc); nc.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, time.Minute, "does not speak LDAP"},
+		"silence":          {silence, 200 * time.Millisecond, "deadline"},
+		"hangs up":         {asked, time.Minute, "closed the connection"},
+		"a huge message":   {func(nc net.Conn) { nc.Write([]byte{0x30, 0x84, 0x7f, 0xff, 0xff, 0xff}); silence(nc) }, time.Minute, "more than"},
 	} {
 		f := fake{raw: x.raw}
-		_, err := scan.Run(context.Background(), scan.Options{URL: "ldap://" + f.listen(t, false), Timeout: 200 * time.Millisecond})
+		_, err := scan.Run(context.Background(), scan.Options{URL: "ldap://" + f.listen(t, false), Timeout: x.timeout, Limit: time.Hour})
 		if err == nil || !strings.Contains(err.Error(), "no LDAP server answers: ") || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%s: error %v", name, err)
 		}
@@ -560,11 +592,26 @@ func TestHostileServer(t *testing.T) {
 	}}
 	address := f.listen(t, false)
 	t.Cleanup(func() { close(stop) })
-	begun := time.Now()
-	r := run(t, scan.Options{URL: "ldap://" + address, Timeout: 50 * time.Millisecond, Limit: 2 * time.Second, Active: true, User: alice})
-	if took := time.Since(begun); took > time.Minute {
-		t.Errorf("it took %s", took)
+	// Its first answer must come in time, and then hardly any time is to be lost with the others: how much is enough for the
+	// first is the machine's affair.
+	var r *scan.Report
+	for timeout := 50 * time.Millisecond; ; timeout *= 4 {
+		begun := time.Now()
+		var err error
+		r, err = scan.Run(context.Background(), scan.Options{URL: "ldap://" + address, Timeout: timeout, Limit: 40 * timeout, Active: true, User: alice})
+		if err != nil && timeout < time.Minute && strings.Contains(err.Error(), "deadline") {
+			asked.Store(false)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took > time.Minute+1200*timeout {
+			t.Errorf("it took %s, with a limit of %s", took, 40*timeout)
+		}
+		break
 	}
+	worded(t, r)
 	shown := text(t, r)
 	for _, c := range shown {
 		if c != '\n' && !unicode.IsPrint(c) {
@@ -589,7 +636,7 @@ func TestLimit(t *testing.T) {
 		}
 		return polite(m)
 	}
-	r, err := scan.Run(ctx, scan.Options{URL: "ldap://" + f.listen(t, false)})
+	r, err := scan.Run(ctx, scan.Options{URL: "ldap://" + f.listen(t, false), Timeout: time.Minute, Limit: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
