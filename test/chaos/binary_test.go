@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,13 +20,15 @@ import (
 	"time"
 
 	goldap "github.com/go-ldap/ldap/v3"
+
+	"portolan/internal/ldaptest"
 )
 
 const (
 	suffix  = "dc=example,dc=org"
 	adminDN = "cn=admin," + suffix
 	// patience is how long anything may take on the slowest machine; nothing is ever that slow unless it hangs.
-	patience = time.Minute
+	patience = 2 * time.Minute
 )
 
 // full reports whether the long version was asked for.
@@ -97,25 +98,14 @@ func (l *tail) String() string {
 	return strings.Join(l.lines[max(0, len(l.lines)-8):], "\n")
 }
 
-// freePorts returns loopback ports that nobody listens on.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
-}
-
 // newSite makes a directory with portolan init in dir.
 func newSite(t *testing.T, dir string) *site {
 	t.Helper()
-	ports := freePorts(t, 2)
+	// A server that was killed is started again where it was: nobody may take its ports meanwhile.
+	ports, err := ldaptest.FreePorts(2)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := &site{t: t, dir: dir, url: fmt.Sprintf("ldap://127.0.0.1:%d", ports[0])}
 	out := s.run(0, "init", "--suffix", suffix, "--dir", dir, "--address", "127.0.0.1",
 		"--ldap-port", strconv.Itoa(ports[0]), "--ldaps-port", strconv.Itoa(ports[1]))
@@ -161,7 +151,7 @@ func (s *site) run(code int, args ...string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, args...).CombinedOutput()
 	var exit *exec.ExitError
@@ -218,7 +208,7 @@ func (s *site) end(sig syscall.Signal) error {
 	case err := <-s.ended:
 		return err
 	case <-time.After(patience):
-		s.t.Fatalf("the server goes on a minute after %v", sig)
+		s.t.Fatalf("the server goes on %v after %v", patience, sig)
 		return nil
 	}
 }
