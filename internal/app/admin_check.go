@@ -34,7 +34,7 @@ type CheckSummary struct {
 func (a *Admin) Check(ctx context.Context, report func(Finding), progress Progress) (*CheckSummary, error) {
 	parts := int64(1)
 	for i := range a.d.overlays {
-		if a.d.overlays[i].Check != nil {
+		if a.d.overlays[i].Verifies() {
 			parts++
 		}
 	}
@@ -51,7 +51,7 @@ func (a *Admin) Check(ctx context.Context, report func(Finding), progress Progre
 	}
 	for i := range a.d.overlays {
 		o := &a.d.overlays[i]
-		if o.Check == nil {
+		if !o.Verifies() {
 			continue
 		}
 		progress.tell(1+int64(len(sum.Overlays)), parts)
@@ -73,7 +73,7 @@ func (a *Admin) checkOverlay(ctx context.Context, o *op.Overlay, sum *CheckSumma
 	if err := view.Pin(); err != nil {
 		return err
 	}
-	return o.Check(view, func(f op.Finding) {
+	return o.VerifyAll(view, func(f op.Finding) {
 		sum.Findings++
 		report(Finding{Part: "overlay " + o.Name, Where: f.Where, What: f.What, Advice: f.Advice})
 	})

@@ -273,34 +273,6 @@ func (d *Directory) load(ctx context.Context, o ImportOptions, above dit.CSN) (s
 	return sum, err
 }
 
-// checkOverlays asks every overlay whether what it keeps is right, all at the same time, and returns the first findings, in
-// the order of the overlays, and how many there are.
-func (d *Directory) checkOverlays() (first []Finding, all int, err error) {
-	found, counts, errs := make([][]Finding, len(d.overlays)), make([]int, len(d.overlays)), make([]error, len(d.overlays))
-	var running sync.WaitGroup
-	for i := range d.overlays {
-		check := d.overlays[i].Check
-		if check == nil {
-			continue
-		}
-		running.Go(func() {
-			view := d.Store.View()
-			defer view.Close()
-			errs[i] = check(view, func(f op.Finding) {
-				if counts[i]++; counts[i] <= maxFindings {
-					found[i] = append(found[i], Finding{Part: "overlay " + d.overlays[i].Name, Where: f.Where, What: f.What, Advice: f.Advice})
-				}
-			})
-		})
-	}
-	running.Wait()
-	for i := range found {
-		first = append(first, found[i][:min(len(found[i]), maxFindings-len(first))]...)
-		all += counts[i]
-	}
-	return first, all, errors.Join(errs...)
-}
-
 // importer turns files into sealed entries, in parallel and in order.
 type importer struct {
 	d   *Directory

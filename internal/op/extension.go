@@ -57,6 +57,47 @@ type Overlay struct {
 	Observe func(c Commit)
 	// Check verifies what the overlay keeps; report is called for every finding. r is a StateReader too.
 	Check func(r Reader, report func(Finding)) error
+	// CheckEntries, where set, is the part of Check that looks at every entry. What it returns is called for each, in any order, in
+	// one pass for all overlays; nil has nothing to look for.
+	CheckEntries func(r Reader, report func(Finding)) (each func(e *dit.Entry) error, err error)
+}
+
+// Verifies reports whether there is something for VerifyAll to do.
+func (o *Overlay) Verifies() bool { return o.Check != nil || o.CheckEntries != nil }
+
+// VerifyAll runs both checks, with a pass over all entries for this overlay alone.
+func (o *Overlay) VerifyAll(r Reader, report func(Finding)) error {
+	each, err := o.BeginCheck(r, report)
+	if err != nil || each == nil {
+		return err
+	}
+	return Each(r, each)
+}
+
+// BeginCheck runs what needs no pass over the entries, and returns what is to be called for each of them; nil for nothing.
+func (o *Overlay) BeginCheck(r Reader, report func(Finding)) (each func(e *dit.Entry) error, err error) {
+	if o.Check != nil {
+		err = o.Check(r, report)
+	}
+	if err != nil || o.CheckEntries == nil {
+		return nil, err
+	}
+	return o.CheckEntries(r, report)
+}
+
+// All returns a check of entries that makes all of these; nil where there are none.
+func All(checks []func(e *dit.Entry) error) func(e *dit.Entry) error {
+	if len(checks) == 0 {
+		return nil
+	}
+	return func(e *dit.Entry) error {
+		for _, check := range checks {
+			if err := check(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // View computes attributes that are not stored.

@@ -263,6 +263,23 @@ func Each(r Reader, f func(e *dit.Entry) error) error {
 	return Walk(r, 0, f)
 }
 
+// finder is a Reader that finds the place of a name without reading the entry.
+type finder interface {
+	ID(norm string) (dit.ID, error)
+}
+
+// ID returns the id of the entry with a canonical name, 0 where there is none.
+func ID(r Reader, norm string) (dit.ID, error) {
+	if f, ok := r.(finder); ok {
+		return f.ID(norm)
+	}
+	e, _, err := r.Lookup(norm)
+	if e == nil || err != nil {
+		return 0, err
+	}
+	return e.ID, nil
+}
+
 // EachValue calls f for the values of a slot, large or not, until f returns false.
 func EachValue(r Reader, e *dit.Entry, slot int, f func(value []byte) bool) error {
 	if _, large := e.Large(slot); large {

@@ -61,12 +61,13 @@ func New(o Options) op.Overlay {
 		attributes = append(attributes, r.Attribute)
 	}
 	return op.Overlay{
-		Name:     "autonumber",
-		Equality: attributes,
-		Open:     func(p *op.Ports) (func(), error) { return nil, cmp.Or(err, x.open(p)) },
-		Prepare:  x.prepare,
-		Derive:   x.derive,
-		Check:    x.check,
+		Name:         "autonumber",
+		Equality:     attributes,
+		Open:         func(p *op.Ports) (func(), error) { return nil, cmp.Or(err, x.open(p)) },
+		Prepare:      x.prepare,
+		Derive:       x.derive,
+		Check:        x.check,
+		CheckEntries: x.checkEntries,
 	}
 }
 

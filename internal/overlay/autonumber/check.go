@@ -10,16 +10,13 @@ import (
 	"portolan/internal/schema"
 )
 
-// check reports numbers that more than one entry of a range has, and state that cannot be read.
+// check reports state that cannot be read.
 func (x *autonumber) check(r op.Reader, report func(op.Finding)) error {
+	states, ok := r.(op.StateReader)
+	if !ok {
+		return nil
+	}
 	for _, n := range x.ranges {
-		if err := n.checkDuplicates(r, report); err != nil {
-			return err
-		}
-		states, ok := r.(op.StateReader)
-		if !ok {
-			continue
-		}
 		if err := n.checkState(states, report); err != nil {
 			return err
 		}
@@ -27,13 +24,20 @@ func (x *autonumber) check(r op.Reader, report func(op.Finding)) error {
 	return nil
 }
 
-func (n *numbers) checkDuplicates(r op.Reader, report func(op.Finding)) error {
-	t := r.Schema().AttributeTypeString(n.Attribute)
-	if t == nil {
-		return nil
+// checkEntries reports numbers that more than one entry of a range has.
+func (x *autonumber) checkEntries(r op.Reader, report func(op.Finding)) (func(e *dit.Entry) error, error) {
+	var checks []func(e *dit.Entry) error
+	for _, n := range x.ranges {
+		if t := r.Schema().AttributeTypeString(n.Attribute); t != nil {
+			checks = append(checks, n.checkDuplicates(r, t, report))
+		}
 	}
+	return op.All(checks), nil
+}
+
+func (n *numbers) checkDuplicates(r op.Reader, t *schema.AttributeType, report func(op.Finding)) func(e *dit.Entry) error {
 	first := make(map[int64]dit.ID)
-	return op.Walk(r, 0, func(e *dit.Entry) error {
+	return func(e *dit.Entry) error {
 		for _, number := range numbersOf(e, schema.Description{Type: t}) {
 			if number < n.First || number > n.Last {
 				continue
@@ -64,7 +68,7 @@ func (n *numbers) checkDuplicates(r op.Reader, report func(op.Finding)) error {
 				Advice: "give one of them another number; the overlay gives none twice"})
 		}
 		return nil
-	})
+	}
 }
 
 func (n *numbers) checkState(r op.StateReader, report func(op.Finding)) error {

@@ -59,11 +59,11 @@ func New(o Options) op.Overlay {
 	rules, err := compile(o.Rules)
 	x.rules = rules
 	return op.Overlay{
-		Name:     "constraint",
-		Equality: indexed(rules),
-		Open:     func(p *op.Ports) (func(), error) { return nil, cmp.Or(err, x.known(p)) },
-		Prepare:  x.prepare,
-		Check:    x.check,
+		Name:         "constraint",
+		Equality:     indexed(rules),
+		Open:         func(p *op.Ports) (func(), error) { return nil, cmp.Or(err, x.known(p)) },
+		Prepare:      x.prepare,
+		CheckEntries: x.check,
 	}
 }
 

@@ -257,15 +257,15 @@ func (o *oldValues) has(value []byte) bool {
 }
 
 // check reports values that break a rule: they were there before it, or came by an import.
-func (x *constraint) check(r op.Reader, report func(op.Finding)) error {
+func (x *constraint) check(r op.Reader, report func(op.Finding)) (func(e *dit.Entry) error, error) {
 	if len(x.rules) == 0 {
-		return nil
+		return nil, nil
 	}
 	types := make([][]*schema.AttributeType, len(x.rules))
 	for i, rule := range x.rules {
 		types[i] = rule.types(r.Schema())
 	}
-	return op.Each(r, func(e *dit.Entry) error {
+	return func(e *dit.Entry) error {
 		for i, rule := range x.rules {
 			if !slices.ContainsFunc(e.Shape().Slots, func(d schema.Description) bool { return covers(types[i], d.Type) }) {
 				continue
@@ -283,7 +283,7 @@ func (x *constraint) check(r op.Reader, report func(op.Finding)) error {
 			}
 		}
 		return nil
-	})
+	}, nil
 }
 
 // entry reports how an entry breaks the rule.

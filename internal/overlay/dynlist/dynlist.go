@@ -70,7 +70,7 @@ func New(o Options) op.Overlay {
 		x.lists = append(x.lists, list{to, from})
 		attributes = append(attributes, to)
 	}
-	out := op.Overlay{Name: "dynlist", Open: func(p *op.Ports) (func(), error) { return nil, cmp.Or(invalid, x.open(p)) }, Check: x.check}
+	out := op.Overlay{Name: "dynlist", Open: func(p *op.Ports) (func(), error) { return nil, cmp.Or(invalid, x.open(p)) }, CheckEntries: x.check}
 	if len(attributes) > 0 {
 		out.Equality = []string{"member"}
 		out.View = &op.View{Attributes: attributes, Expands: true, Values: x.values, Match: x.match, Shape: x.shape, Holds: x.holds}
@@ -259,13 +259,13 @@ func (x *dynlist) each(r op.Reader, own dit.ID, u *search, see op.Visible, f fun
 }
 
 // check reports URLs that find nothing because they cannot.
-func (x *dynlist) check(r op.Reader, report func(op.Finding)) error {
+func (x *dynlist) check(r op.Reader, report func(op.Finding)) (func(e *dit.Entry) error, error) {
 	if !x.o.Groups && len(x.lists) == 0 {
-		return nil
+		return nil, nil
 	}
 	s := r.Schema()
 	class, t := s.ObjectClass(x.o.Class), s.AttributeTypeString(x.o.URL)
-	return op.Walk(r, 0, func(e *dit.Entry) error {
+	return func(e *dit.Entry) error {
 		slot := e.Shape().FindType(t)
 		if slot < 0 || !e.IsA(s, class) {
 			return nil
@@ -282,5 +282,5 @@ func (x *dynlist) check(r op.Reader, report func(op.Finding)) error {
 				Advice: "write ldap:///BASE?ATTRIBUTES?SCOPE?FILTER, without a host"})
 			return true
 		})
-	})
+	}, nil
 }

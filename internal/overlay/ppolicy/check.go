@@ -13,7 +13,6 @@ import (
 
 // check reports policies that are not in force although somebody thinks so, and state that belongs to nobody.
 func (x *ppolicy) check(r op.Reader, report func(op.Finding)) error {
-	s := r.Schema()
 	for i, dn := range append([]string{x.o.Default}, rulePolicies(x.o.Rules)...) {
 		if dn == "" {
 			continue
@@ -28,12 +27,6 @@ func (x *ppolicy) check(r op.Reader, report func(op.Finding)) error {
 			report(op.Finding{Where: where, What: fmt.Sprintf("%s is not a password policy, so that the next one that fits is in force", dn),
 				Advice: "add the entry with the object class pwdPolicy, or correct the name"})
 		}
-	}
-	err := op.Each(r, func(e *dit.Entry) error {
-		return x.checkEntry(r, s, e, report)
-	})
-	if err != nil {
-		return err
 	}
 	states, ok := r.(op.StateReader)
 	if !ok {
@@ -54,6 +47,10 @@ func (x *ppolicy) check(r op.Reader, report func(op.Finding)) error {
 		}
 		return true
 	})
+}
+
+func (x *ppolicy) checkEntries(r op.Reader, report func(op.Finding)) (func(e *dit.Entry) error, error) {
+	return func(e *dit.Entry) error { return x.checkEntry(r, r.Schema(), e, report) }, nil
 }
 
 func rulePolicies(rules []Rule) (out []string) {

@@ -58,18 +58,19 @@ func Defaults() Options { return Options{Policy: DefaultPolicy()} }
 func New(o Options) op.Overlay {
 	x := &ppolicy{o: o, waiting: newWaiting(), unknown: newUnknown()}
 	return op.Overlay{
-		Name:      "ppolicy",
-		Equality:  []string{"pwdPolicySubentry", "pwdAccountLockedTime", "pwdReset"},
-		Open:      x.open,
-		Attempt:   x.attempt,
-		Bind:      x.bind,
-		Password:  x.password,
-		Prepare:   x.prepare,
-		Derive:    x.derive,
-		Observe:   x.observe,
-		View:      &op.View{Attributes: []string{"pwdFailureTime", "pwdPolicySubentry"}, Values: x.values, Match: x.match, Write: x.write},
-		Usability: x.usability,
-		Check:     x.check,
+		Name:         "ppolicy",
+		Equality:     []string{"pwdPolicySubentry", "pwdAccountLockedTime", "pwdReset"},
+		Open:         x.open,
+		Attempt:      x.attempt,
+		Bind:         x.bind,
+		Password:     x.password,
+		Prepare:      x.prepare,
+		Derive:       x.derive,
+		Observe:      x.observe,
+		View:         &op.View{Attributes: []string{"pwdFailureTime", "pwdPolicySubentry"}, Values: x.values, Match: x.match, Write: x.write},
+		Usability:    x.usability,
+		Check:        x.check,
+		CheckEntries: x.checkEntries,
 	}
 }
 

@@ -32,7 +32,7 @@ func Defaults() Options {
 // New returns the overlay.
 func New(o Options) op.Overlay {
 	x := refint{o}
-	return op.Overlay{Name: "refint", Equality: o.Attributes, Prepare: x.prepare, Derive: x.derive, Check: x.check}
+	return op.Overlay{Name: "refint", Equality: o.Attributes, Prepare: x.prepare, Derive: x.derive, CheckEntries: x.check}
 }
 
 type refint struct{ o Options }
@@ -203,10 +203,9 @@ func required(s *schema.Schema, d *dit.Draft, t *schema.AttributeType) bool {
 }
 
 // check reports references to entries that are not there. Names outside the naming contexts are other directories'.
-func (x refint) check(r op.Reader, report func(op.Finding)) error {
-	s := r.Schema()
-	types := x.types(s)
-	return op.Each(r, func(e *dit.Entry) error {
+func (x refint) check(r op.Reader, report func(op.Finding)) (func(e *dit.Entry) error, error) {
+	types := x.types(r.Schema())
+	return func(e *dit.Entry) error {
 		for slot, desc := range e.Shape().Slots {
 			if !slices.ContainsFunc(types, desc.Type.IsA) {
 				continue
@@ -216,18 +215,26 @@ func (x refint) check(r op.Reader, report func(op.Finding)) error {
 			}
 		}
 		return nil
-	})
+	}, nil
 }
 
 func (x refint) checkSlot(r op.Reader, e *dit.Entry, slot int, report func(op.Finding)) error {
 	desc := e.Shape().Slots[slot]
 	var failed error
+	var norm []byte
 	err := op.EachValue(r, e, slot, func(value []byte) bool {
-		norm, err := r.Schema().NormalizeDN(nil, value)
-		if err != nil {
+		var err error
+		if norm, err = r.Schema().NormalizeDN(norm[:0], value); err != nil {
 			return true // a name with a unique identifier, which is nobody's entry
 		}
-		there, above, err := r.Lookup(string(norm))
+		id, err := op.ID(r, string(norm))
+		if id != 0 {
+			return true
+		}
+		var there, above *dit.Entry
+		if err == nil {
+			there, above, err = r.Lookup(string(norm))
+		}
 		if err != nil {
 			failed = err
 			return false

@@ -66,7 +66,7 @@ func New(o Options) op.Overlay {
 		all = append(all, set.Attributes...)
 	}
 	return op.Overlay{
-		Name: "unique", Equality: all, Prepare: x.prepare, Check: x.check,
+		Name: "unique", Equality: all, Prepare: x.prepare, CheckEntries: x.check,
 		Open: func(p *op.Ports) (func(), error) {
 			if invalid != nil {
 				return nil, invalid
@@ -297,49 +297,52 @@ func covers(types []*schema.AttributeType, t *schema.AttributeType) bool {
 }
 
 // check reports values that are there more than once.
-func (x unique) check(r op.Reader, report func(op.Finding)) error {
+func (x unique) check(r op.Reader, report func(op.Finding)) (func(e *dit.Entry) error, error) {
+	var checks []func(e *dit.Entry) error
 	for i := range x.sets {
-		set := &x.sets[i]
-		s := r.Schema()
-		types := set.types(s)
-		base, ok, err := set.scope(r)
+		base, ok, err := x.sets[i].scope(r)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if !ok {
-			continue
-		}
-		first := make(map[string]dit.ID)
-		err = op.Walk(r, base, func(e *dit.Entry) error {
-			if in, err := set.part.Has(r, e); err != nil || !in {
-				return err
-			}
-			for slot, d := range e.Shape().Slots {
-				if !covers(types, d.Type) {
-					continue
-				}
-				if err := op.EachValue(r, e, slot, func(value []byte) bool {
-					key, ok := set.key(s, d.Type, value)
-					if !ok {
-						return true
-					}
-					other, twice := first[string(key)]
-					if twice && other != e.ID {
-						report(finding(r, e, other, d, value))
-					}
-					first[string(key)] = e.ID
-					return true
-				}); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
+		if ok {
+			checks = append(checks, x.sets[i].check(r, base, report))
 		}
 	}
-	return nil
+	return op.All(checks), nil
+}
+
+func (set *Set) check(r op.Reader, base dit.ID, report func(op.Finding)) func(e *dit.Entry) error {
+	s := r.Schema()
+	types := set.types(s)
+	first := make(map[string]dit.ID)
+	return func(e *dit.Entry) error {
+		if in, err := r.Under(e, base); err != nil || !in {
+			return err
+		}
+		if in, err := set.part.Has(r, e); err != nil || !in {
+			return err
+		}
+		for slot, d := range e.Shape().Slots {
+			if !covers(types, d.Type) {
+				continue
+			}
+			if err := op.EachValue(r, e, slot, func(value []byte) bool {
+				key, ok := set.key(s, d.Type, value)
+				if !ok {
+					return true
+				}
+				other, twice := first[string(key)]
+				if twice && other != e.ID {
+					report(finding(r, e, other, d, value))
+				}
+				first[string(key)] = e.ID
+				return true
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 func finding(r op.Reader, e *dit.Entry, other dit.ID, d schema.Description, value []byte) op.Finding {

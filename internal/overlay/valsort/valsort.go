@@ -46,10 +46,10 @@ func New(o Options) op.Overlay {
 	rules, err := compile(o.Rules)
 	x := valsort{rules}
 	out := op.Overlay{
-		Name:    "valsort",
-		Open:    func(p *op.Ports) (func(), error) { return nil, cmp.Or(err, x.known(p)) },
-		Prepare: x.prepare,
-		Check:   x.check,
+		Name:         "valsort",
+		Open:         func(p *op.Ports) (func(), error) { return nil, cmp.Or(err, x.known(p)) },
+		Prepare:      x.prepare,
+		CheckEntries: x.check,
 	}
 	if len(rules) > 0 {
 		out.Arrange = &op.Arrange{Attributes: x.attributes(), Values: x.arrange}
@@ -314,12 +314,12 @@ func stored(e *dit.Entry, d schema.Description, value []byte) bool {
 }
 
 // check reports values without a weight where there must be one.
-func (x valsort) check(r op.Reader, report func(op.Finding)) error {
+func (x valsort) check(r op.Reader, report func(op.Finding)) (func(e *dit.Entry) error, error) {
 	if !slices.ContainsFunc(x.rules, func(r *rule) bool { return r.Weighted }) {
-		return nil
+		return nil, nil
 	}
 	s := r.Schema()
-	return op.Walk(r, 0, func(e *dit.Entry) error {
+	return func(e *dit.Entry) error {
 		name, err := r.Name(e)
 		if err != nil {
 			return err
@@ -342,5 +342,5 @@ func (x valsort) check(r op.Reader, report func(op.Finding)) error {
 			}
 		}
 		return nil
-	})
+	}, nil
 }
