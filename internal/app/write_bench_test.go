@@ -31,10 +31,14 @@ func benchConfig(b *testing.B, data *bench.DataSet) *config.Config {
 	return c
 }
 
+// textSource is a source of an import whose file has this text.
+func textSource[text string | []byte](s text) ImportSource {
+	return ImportSource{Name: "text.ldif", Size: int64(len(s)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader([]byte(s))), nil }}
+}
+
 func benchImport(b *testing.B, c *config.Config, text []byte) {
 	b.Helper()
-	source := ImportSource{Name: "bench.ldif", Size: int64(len(text)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }}
-	if _, err := Import(b.Context(), c, ImportOptions{Sources: []ImportSource{source}, Version: "bench"}); err != nil {
+	if _, err := Import(b.Context(), c, ImportOptions{Sources: []ImportSource{textSource(text)}, Version: "bench"}); err != nil {
 		b.Fatal(err)
 	}
 }
