@@ -196,7 +196,9 @@ func verifyAfterCut(t *testing.T, fs vfs.FS, promised map[string]uint64, notes *
 
 func TestPowerCut(t *testing.T) {
 	notes := 0
-	for seed := range uint64(4) {
+	// Whether a cut comes between a transaction and what is done for its group depends on how writers get their turns. Each run has
+	// two cuts that may, and on one processor every second does: that none does in forty runs is a chance of less than 10^-20.
+	for seed := uint64(0); seed < 4 || notes == 0 && seed < 40; seed++ {
 		if err := cutPower(t, seed, false, &notes); err != nil {
 			t.Errorf("seed %d: %v", seed, err)
 		}
