@@ -240,7 +240,9 @@ var errOnlyEntries = errors.New("a change record: an import takes entries; send 
 // not take a new one for an old one, whatever the clock says.
 func (d *Directory) load(ctx context.Context, o ImportOptions, above dit.CSN) (sum *ImportSummary, err error) {
 	sum = &ImportSummary{}
-	im := &importer{d: d, o: o, sum: sum, csn: above.Next(time.Now(), 0), now: time.Now()}
+	now := time.Now()
+	im := &importer{d: d, o: o, sum: sum, csn: above.Next(now, 0),
+		stamp: schema.AppendGeneralizedTime(nil, now.UTC().Truncate(time.Second)), author: []byte(d.Config.Directory.AdminDN)}
 	for _, suffix := range d.Config.Directory.AllSuffixes() {
 		norm, err := d.Schema().NormalizeDN(nil, []byte(suffix))
 		if err != nil {
@@ -279,7 +281,8 @@ type importer struct {
 	o   ImportOptions
 	sum *ImportSummary
 	csn dit.CSN
-	now time.Time
+	// stamp and author are what entries get that do not say when and by whom they were made.
+	stamp, author []byte
 	// suffixes are the canonical names of the naming contexts.
 	suffixes [][]byte
 
@@ -464,7 +467,7 @@ func (im *importer) reject(source *ImportSource, it *importItem, err error) erro
 
 // seal parses and seals the records of a batch.
 func (im *importer) seal(b *importBatch) {
-	p, d := ldif.NewParser(ldif.Options{}), dit.NewDraft()
+	p, d, known := ldif.NewParser(ldif.Options{}), dit.NewDraft(), &descriptions{schema: im.d.Schema()}
 	var above parentName
 	for i := range b.items {
 		it := &b.items[i]
@@ -474,13 +477,36 @@ func (im *importer) seal(b *importBatch) {
 		rec, err := p.Parse(it.block, it.line)
 		if err == nil {
 			d.Reset()
-			err = im.sealOne(rec, &above, d, it, b.first+i)
+			err = im.sealOne(rec, &above, known, d, it, b.first+i)
 		}
 		it.err = err
 		if err == nil && !im.o.Continue {
 			it.block = nil
 		}
 	}
+}
+
+// descriptions are attributes as the schema knows them. Those of one record come mostly in the same order in the next.
+type descriptions struct {
+	schema *schema.Schema
+	last   []described
+}
+
+type described struct {
+	name string
+	desc schema.Description
+}
+
+// at returns the description of an attribute that a record has in this place.
+func (k *descriptions) at(i int, name string) (schema.Description, error) {
+	if i < len(k.last) && k.last[i].name == name {
+		return k.last[i].desc, nil
+	}
+	desc, err := k.schema.DescribeString(name)
+	if err == nil {
+		k.last = append(k.last[:min(i, len(k.last))], described{name, desc})
+	}
+	return desc, err
 }
 
 // computed are attributes that the server works out itself: what an import says of them is dropped.
@@ -490,7 +516,7 @@ var computed = map[string]bool{
 	"structuralObjectClass": true, "contextCSN": true, "collectiveAttributeSubentries": true,
 }
 
-func (im *importer) sealOne(rec *ldif.Record, above *parentName, d *dit.Draft, it *importItem, number int) error {
+func (im *importer) sealOne(rec *ldif.Record, above *parentName, known *descriptions, d *dit.Draft, it *importItem, number int) error {
 	if rec.Kind != ldif.Content && rec.Kind != ldif.Add {
 		return errOnlyEntries
 	}
@@ -498,8 +524,8 @@ func (im *importer) sealOne(rec *ldif.Record, above *parentName, d *dit.Draft, i
 	if err := im.name(rec.DN, above, d, it); err != nil {
 		return err
 	}
-	for _, a := range rec.Attributes {
-		desc, err := s.DescribeString(a.Name)
+	for i, a := range rec.Attributes {
+		desc, err := known.at(i, a.Name)
 		if err != nil {
 			return fmt.Errorf("%q is not an attribute description: %w", a.Name, err)
 		}
@@ -666,13 +692,11 @@ func (im *importer) complete(d *dit.Draft, number int) error {
 		d.CSN.Mod = uint32(number & 0xffffff)
 		d.Set(known.EntryCSN, d.CSN.Append(nil))
 	}
-	stamp := schema.AppendGeneralizedTime(nil, im.now.UTC().Truncate(time.Second))
-	author := []byte(im.d.Config.Directory.AdminDN)
 	for _, a := range []struct {
 		t     *schema.AttributeType
 		value []byte
 	}{
-		{known.CreateTimestamp, stamp}, {known.ModifyTimestamp, stamp}, {known.CreatorsName, author}, {known.ModifiersName, author},
+		{known.CreateTimestamp, im.stamp}, {known.ModifyTimestamp, im.stamp}, {known.CreatorsName, im.author}, {known.ModifiersName, im.author},
 	} {
 		if d.First(a.t) == nil {
 			d.Set(a.t, a.value)

@@ -29,6 +29,7 @@ type Draft struct {
 	Attrs []DraftAttr
 
 	scratch   []byte      // for keys
+	last      *sealed     // of the entry sealed last, in a draft that makes one after another; else nil
 	goneLarge []DraftAttr // large attributes that a seal found without values
 }
 
@@ -86,7 +87,10 @@ func NewDraft() *Draft { return &Draft{Attrs: make([]DraftAttr, 0, 24)} }
 // Reset makes a draft empty, for the next new entry. What was sealed before keeps no part of it.
 func (d *Draft) Reset() {
 	clear(d.Attrs)
-	*d = Draft{Attrs: d.Attrs[:0], scratch: d.scratch}
+	if d.last == nil {
+		d.last = new(sealed)
+	}
+	*d = Draft{Attrs: d.Attrs[:0], scratch: d.scratch, last: d.last}
 }
 
 // Edit returns a draft of an entry. r answers for its large attributes while the draft lives; it may be nil for an entry
@@ -117,7 +121,7 @@ func (e *Entry) Edit(r LargeReader) *Draft {
 // has no Base.
 func (d *Draft) Clone() *Draft {
 	c := *d
-	c.scratch = nil
+	c.scratch, c.last = nil, nil
 	c.Attrs = slices.Clone(d.Attrs)
 	for i := range c.Attrs {
 		a := &c.Attrs[i]

@@ -55,13 +55,11 @@ func (d *Draft) Seal(shapes *Shapes, o SealOptions) (*Entry, []LargeDelta, error
 		}
 	}
 	var large []LargeDelta
-	slices.SortStableFunc(d.Attrs, func(a, b DraftAttr) int { return compareSlots(s, a.Desc, b.Desc) })
+	order, shape := d.arrange(shapes)
 	e := &Entry{ID: d.ID, Parent: d.Parent, UUID: d.UUID, CSN: d.CSN, RDN: d.RDN, NormRDN: d.NormRDN}
 	size := 0
-	slots := make([]schema.Description, len(d.Attrs))
-	for i := range d.Attrs {
+	for slot, i := range order {
 		a := &d.Attrs[i]
-		slots[i] = a.Desc
 		delta, err := a.settle(s, o.LargeThreshold)
 		if err != nil {
 			return nil, nil, err
@@ -70,16 +68,16 @@ func (d *Draft) Seal(shapes *Shapes, o SealOptions) (*Entry, []LargeDelta, error
 			large = append(large, *delta)
 		}
 		if a.Large != nil {
-			e.large = append(e.large, largeSlot{slot: i, count: a.Large.Count()})
+			e.large = append(e.large, largeSlot{slot: slot, count: a.Large.Count()})
 		}
 		size += attrSize(a)
 	}
 	// Large attributes that vanished altogether have no slot any more; their values must still go.
 	large = append(large, d.vanished()...)
-	e.shape = shapes.intern(slots)
+	e.shape = shape
 	e.blob = make([]byte, 0, size)
-	e.off = make([]uint32, 1, len(slots)+1)
-	for i := range d.Attrs {
+	e.off = make([]uint32, 1, len(order)+1)
+	for _, i := range order {
 		e.blob = appendAttr(e.blob, &d.Attrs[i])
 		e.off = append(e.off, uint32(len(e.blob)))
 	}
@@ -261,6 +259,9 @@ func (d *Draft) classify(s *schema.Schema, relaxed bool) error {
 // checkClasses checks the entry as a whole against its object classes.
 func (d *Draft) checkClasses(s *schema.Schema, relaxed bool) (*schema.ObjectClass, error) {
 	if !relaxed {
+		if d.last != nil {
+			return d.last.check(s, d)
+		}
 		return s.CheckEntry(draftView{d})
 	}
 	structural, err := s.CheckRelaxed(draftView{d})

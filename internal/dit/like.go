@@ -1,0 +1,96 @@
+package dit
+
+import (
+	"bytes"
+	"slices"
+
+	"portolan/internal/schema"
+)
+
+// sealed is what a draft that makes one entry after another, as an import does, remembers of the one before: of entries with the
+// same attributes in the same order and the same object classes, what depends on nothing else is worked out once.
+type sealed struct {
+	// schema, attrs, classes and structural are of the last entry that was right.
+	schema     *schema.Schema
+	attrs      []schema.Description
+	classes    [][]byte
+	structural *schema.ObjectClass
+
+	// shapes, slots, order and shape are of the last entry that was arranged.
+	shapes *Shapes
+	slots  []schema.Description
+	order  []int
+	shape  *Shape
+}
+
+// check is Schema.CheckEntry of a draft, all of whose attributes have values.
+func (l *sealed) check(s *schema.Schema, d *Draft) (*schema.ObjectClass, error) {
+	if l.schema == s && d.has(l.attrs) && d.isOf(l.classes) && d.singles() {
+		return l.structural, nil
+	}
+	structural, err := s.CheckEntry(draftView{d})
+	if err != nil {
+		return nil, err
+	}
+	*l = sealed{schema: s, structural: structural, attrs: d.descriptions(l.attrs[:0]), classes: l.classes[:0],
+		shapes: l.shapes, slots: l.slots, order: l.order, shape: l.shape}
+	draftView{d}.EachClass(func(name []byte) bool {
+		l.classes = append(l.classes, bytes.Clone(name)) // it may be part of a text that is not to stay for this
+		return true
+	})
+	return structural, nil
+}
+
+// arrange returns the places of the draft's attributes in the order of an entry, and the entry's shape.
+func (d *Draft) arrange(shapes *Shapes) ([]int, *Shape) {
+	if l := d.last; l != nil && l.shapes == shapes && d.has(l.slots) {
+		return l.order, l.shape
+	}
+	order := make([]int, len(d.Attrs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return compareSlots(shapes.Schema, d.Attrs[a].Desc, d.Attrs[b].Desc) })
+	slots := make([]schema.Description, len(order))
+	for slot, i := range order {
+		slots[slot] = d.Attrs[i].Desc
+	}
+	shape := shapes.intern(slots)
+	if l := d.last; l != nil {
+		l.shapes, l.slots, l.order, l.shape = shapes, d.descriptions(l.slots[:0]), order, shape
+	}
+	return order, shape
+}
+
+// has reports whether the draft has exactly these attributes in this order.
+func (d *Draft) has(attrs []schema.Description) bool {
+	return slices.EqualFunc(d.Attrs, attrs, func(a DraftAttr, desc schema.Description) bool { return a.Desc == desc })
+}
+
+func (d *Draft) descriptions(dst []schema.Description) []schema.Description {
+	for i := range d.Attrs {
+		dst = append(dst, d.Attrs[i].Desc)
+	}
+	return dst
+}
+
+// isOf reports whether the draft has exactly these object classes, as they are written here.
+func (d *Draft) isOf(classes [][]byte) bool {
+	n, same := 0, true
+	draftView{d}.EachClass(func(name []byte) bool {
+		same = n < len(classes) && bytes.Equal(name, classes[n])
+		n++
+		return same
+	})
+	return same && n == len(classes)
+}
+
+// singles reports whether no attribute has more values than its type allows.
+func (d *Draft) singles() bool {
+	for i := range d.Attrs {
+		if d.Attrs[i].Desc.Type.SingleValue && d.Attrs[i].count() > 1 {
+			return false
+		}
+	}
+	return true
+}

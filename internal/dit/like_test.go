@@ -1,0 +1,56 @@
+package dit
+
+import (
+	"bytes"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// A draft that makes one entry after another says of each what a new one says, whatever was before.
+func TestDraftAfterOthers(t *testing.T) {
+	// Pairs of which an entry is made, in this order; each alone may be left out.
+	pairs := [][2]string{
+		{"displayName", "A"}, {"displayName", "B"}, {"objectClass", "person"}, {"objectClass", "inetOrgPerson"}, {"objectClass", "organizationalUnit"}, {"objectClass", "nosuchclass"},
+		{"objectClass", "posixAccount"}, {"sn", "Archer"}, {"cn", "Alice"}, {"cn", "Alicia"}, {"cn;lang-de", "Alicia"}, {"ou", "x"}, {"gidNumber", "1"},
+		{"mail", "a@example.org"},
+	}
+	again, served := NewDraft(), 0
+	rapid.Check(t, func(t *rapid.T) {
+		again.Reset()
+		fresh := NewDraft()
+		take := func(pair [2]string) {
+			desc, err := shapes.Schema.DescribeString(pair[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range []*Draft{fresh, again} {
+				if err := d.Add(shapes.Schema, desc, [][]byte{[]byte(pair[1])}, false); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		// Most are like others, and right.
+		often := rapid.IntRange(0, 9).Draw(t, "often") > 0
+		for i, pair := range pairs {
+			usual := pair[0] == "sn" || pair[1] == "A" || pair[1] == "inetOrgPerson" || pair[1] == "Alice"
+			if often && usual || rapid.IntRange(0, 19).Draw(t, "pair") == i || !often && rapid.Bool().Draw(t, "any") {
+				take(pair)
+			}
+		}
+		if last := again.last; last.schema != nil && last.structural != nil && again.has(last.attrs) {
+			served++
+		}
+		want, _, err1 := fresh.Seal(shapes, SealOptions{})
+		got, _, err2 := again.Seal(shapes, SealOptions{})
+		switch {
+		case (err1 == nil) != (err2 == nil) || err1 != nil && err1.Error() != err2.Error():
+			t.Fatalf("new: %v, after others: %v", err1, err2)
+		case err1 == nil && (got.Shape() != want.Shape() || !bytes.Equal(got.blob, want.blob)):
+			t.Fatalf("new: %q, after others: %q", want.blob, got.blob)
+		}
+	})
+	if served == 0 {
+		t.Error("no entry was like the one before")
+	}
+}
