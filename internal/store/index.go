@@ -83,6 +83,8 @@ type index struct {
 	attr *schema.AttributeType
 	rule *schema.MatchingRule // nil for presence
 	id   uint32               // given by openIndexes, in all keys
+	// place is that in the list of its set.
+	place int
 
 	state atomic.Uint32 // an IndexState
 	// since is the version of the first durable state in which the index was ready; see source.version.
@@ -128,6 +130,7 @@ func newIndexSet(s *schema.Schema, specs []IndexSpec) (*indexSet, error) {
 			set.byType[x.attr.Ordinal][IndexPresence-1] = nil
 			continue
 		}
+		x.place = len(kept)
 		kept = append(kept, x)
 	}
 	set.list = kept

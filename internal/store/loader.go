@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -257,12 +258,17 @@ func (l *Loader) finish() error {
 		}
 	}()
 	// What sorted the records is of no use to the postings, and the other way round.
-	var posted error
+	posted := make([]error, len(l.workers))
 	var merging sync.WaitGroup
-	merging.Go(func() { posted = l.mergePostings(open) })
+	for i, w := range l.workers {
+		merging.Go(func() { posted[i] = w.mergePostings(open) })
+	}
 	err := l.mergeRecords(open)
 	merging.Wait()
-	if err = first(err, posted); err != nil {
+	for _, e := range posted {
+		err = first(err, e)
+	}
+	if err != nil {
 		return err
 	}
 	return l.s.exclusive(l.ctx, func() error {
@@ -379,18 +385,15 @@ func twice(key []byte) error {
 	return ldap.Errorf(ldap.EntryAlreadyExists, "there are two entries of the name %s beneath the same parent", key[9:])
 }
 
-func (l *Loader) mergePostings(open func() (kv.Bulk, error)) error {
+// mergePostings writes the postings of the worker's indexes.
+func (w *loadWorker) mergePostings(open func() (kv.Bulk, error)) error {
 	bulk, err := open()
 	if err != nil {
 		return err
 	}
-	var sources []sorted
-	for _, w := range l.workers {
-		s, err := w.sorter.sources()
-		if err != nil {
-			return err
-		}
-		sources = append(sources, s...)
+	sources, err := w.sorter.sources()
+	if err != nil {
+		return err
 	}
 	return mergePostingRuns(sources, bulk.Add)
 }
@@ -429,12 +432,20 @@ type loadWorker struct {
 	emit   func(x *index, kind IndexKind, key []byte) error
 }
 
-// startWorkers shares the indexes out: grams are most of the work.
+// loadWeight is how much work an index is, beside others: grams are most of it.
+func (x *index) loadWeight() int {
+	if x.kind == IndexSubstring {
+		return 8
+	}
+	return 1
+}
+
+// startWorkers shares the indexes out.
 func (l *Loader) startWorkers(o LoaderOptions) {
-	list := l.gen.indexes.list
+	list := slices.Clone(l.gen.indexes.list)
 	n := o.Workers
 	if n == 0 {
-		n = min(maxLoaderWorkers, max(1, runtime.GOMAXPROCS(0)-1))
+		n = min(maxLoaderWorkers, runtime.GOMAXPROCS(0))
 	}
 	n = max(1, min(n, len(list)))
 	memory := int(o.Memory-o.Memory/4) / n
@@ -444,23 +455,15 @@ func (l *Loader) startWorkers(o LoaderOptions) {
 		w.emit = func(x *index, kind IndexKind, key []byte) error { return w.sorter.add(x, kind, key, w.id) }
 		l.workers = append(l.workers, w)
 	}
-	load := make([]int, n)
-	for _, kind := range []IndexKind{IndexSubstring, IndexEquality, IndexOrdering, IndexPresence} {
-		for i, x := range list {
-			if x.kind != kind {
-				continue
-			}
-			least := 0
-			for j := range load {
-				if load[j] < load[least] {
-					least = j
-				}
-			}
-			l.workers[least].mine[i] = true
-			if load[least]++; kind == IndexSubstring {
-				load[least] += 7
-			}
-		}
+	// Each has neighbours, so that what they write does not overlap.
+	slices.SortFunc(list, func(a, b *index) int { return cmp.Compare(a.id, b.id) })
+	all, before := 0, 0
+	for _, x := range list {
+		all += x.loadWeight()
+	}
+	for _, x := range list {
+		l.workers[before*n/all].mine[x.place] = true
+		before += x.loadWeight()
 	}
 	for _, w := range l.workers {
 		in := w.in

@@ -108,12 +108,24 @@ func (t *postingTable) addGram(g uint32, id dit.ID) {
 
 // first takes a key that was not there into a free slot.
 func (t *postingTable) first(at, hash uint32, key []byte, id dit.ID) {
-	t.items = append(t.items, postingItem{hash: hash, key: uint32(len(t.keys)), keyLen: uint16(len(key)), last: uint64(id)})
-	t.keys = append(t.keys, key...)
+	t.items = append(doubled(t.items, 1), postingItem{hash: hash, key: uint32(len(t.keys)), keyLen: uint16(len(key)), last: uint64(id)})
+	t.keys = append(doubled(t.keys, len(key)), key...)
 	t.slots[at] = uint32(len(t.items))
 	if 2*len(t.items) > len(t.slots) {
 		t.grow()
 	}
+}
+
+// maxDoubled is the length up to which memory is doubled when it is full. Beyond it grows by less, as append has it, so as not to
+// reach the sorter's limit with memory that is empty.
+const maxDoubled = 1 << 20
+
+// doubled returns s with room for n more.
+func doubled[E any](s []E, n int) []E {
+	if len(s)+n > cap(s) && len(s) < maxDoubled {
+		return slices.Grow(s, max(n, len(s)))
+	}
+	return slices.Grow(s, n)
 }
 
 func (t *postingTable) grow() {
@@ -148,7 +160,7 @@ func (t *postingTable) more(i *postingItem, id uint64) {
 func (t *postingTable) block(i *postingItem) uint32 {
 	size := blockSizes[min(int(i.level), len(blockSizes)-1)]
 	at := uint32(len(t.blocks))
-	t.blocks = slices.Grow(t.blocks, int(size))[:at+size]
+	t.blocks = doubled(t.blocks, int(size))[:at+size]
 	clear(t.blocks[at:])
 	i.pos, i.end = at, at+size-4
 	i.level = min(i.level+1, uint8(len(blockSizes)))

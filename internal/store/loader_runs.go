@@ -365,42 +365,31 @@ func (m *memoryRecords) rank() int    { return m.s.next }
 type postingSorter struct {
 	runSet
 	limit  int
-	tables map[tableKey]*postingTable
-	count  int // adds so far
+	tables []*postingTable // by place of the index and kind; nil where nothing came
+	count  int             // adds so far
 	key    []byte
-
-	last    *postingTable // that of the last add
-	lastKey tableKey
-}
-
-type tableKey struct {
-	x    *index
-	kind IndexKind
 }
 
 func newPostingSorter(dir string, limit int) *postingSorter {
-	return &postingSorter{runSet: runSet{dir: dir}, limit: limit, tables: make(map[tableKey]*postingTable)}
+	return &postingSorter{runSet: runSet{dir: dir}, limit: limit}
 }
 
 // table returns the table of a kind of an index.
 func (s *postingSorter) table(x *index, kind IndexKind) *postingTable {
-	t := s.tables[tableKey{x, kind}]
-	if t == nil {
-		t = newPostingTable(appendIndexHeader(nil, x, kind))
-		s.tables[tableKey{x, kind}] = t
+	at := x.place*int(IndexOrdering) + int(kind-1)
+	if at >= len(s.tables) {
+		s.tables = append(s.tables, make([]*postingTable, at+1-len(s.tables))...)
 	}
-	return t
+	if s.tables[at] == nil {
+		s.tables[at] = newPostingTable(appendIndexHeader(nil, x, kind))
+	}
+	return s.tables[at]
 }
 
 // add puts an id into a posting. Ids must not descend.
 func (s *postingSorter) add(x *index, kind IndexKind, key []byte, id dit.ID) error {
-	t := s.last
-	if t == nil || s.lastKey != (tableKey{x, kind}) {
-		t = s.table(x, kind)
-		s.last, s.lastKey = t, tableKey{x, kind}
-	}
 	s.key = appendEscaped(s.key[:0], key)
-	t.add(s.key, id)
+	s.table(x, kind).add(s.key, id)
 	if s.count++; s.count&0x3ff == 0 {
 		return s.look()
 	}
@@ -424,8 +413,10 @@ func (s *postingSorter) addGrams(x *index, grams []uint32, id dit.ID) error {
 func (s *postingSorter) look() error {
 	n, full := 0, false
 	for _, t := range s.tables {
-		n += t.bytes()
-		full = full || t.full()
+		if t != nil {
+			n += t.bytes()
+			full = full || t.full()
+		}
 	}
 	if n < s.limit && !full {
 		return nil
@@ -437,8 +428,10 @@ func (s *postingSorter) look() error {
 func (s *postingSorter) ordered() []*postingTable {
 	var out []*postingTable
 	for _, t := range s.tables {
-		t.sort()
-		out = append(out, t)
+		if t != nil {
+			t.sort()
+			out = append(out, t)
+		}
 	}
 	slices.SortFunc(out, func(a, b *postingTable) int { return bytes.Compare(a.header, b.header) })
 	return out
@@ -460,7 +453,9 @@ func (s *postingSorter) spillTables() error {
 		return nil
 	})
 	for _, t := range s.tables {
-		t.reset()
+		if t != nil {
+			t.reset()
+		}
 	}
 	return err
 }
