@@ -271,3 +271,24 @@ func TestIDTableForgetsWhileItGrows(t *testing.T) {
 	}
 	wait.Wait()
 }
+
+// A table that is as full as it may get before it grows has room for nearly everything: what it pushes out is read from the kv
+// again and again, for fifty times the work of a hit.
+func TestIDTableHoldsWhatItPromises(t *testing.T) {
+	table := newIDTable(1<<20, 1<<20)
+	keys := int(crowded(len(*table.buckets.Load())))
+	for range 2 {
+		for i := range keys {
+			table.fill(table.key(kindIndex, fmt.Sprint(i)), dit.ID(i), 1)
+		}
+	}
+	lost := 0
+	for i := range keys {
+		if _, _, ok := table.get(table.key(kindIndex, fmt.Sprint(i))); !ok {
+			lost++
+		}
+	}
+	if lost > keys/100 {
+		t.Errorf("%d of %d keys found no room", lost, keys)
+	}
+}

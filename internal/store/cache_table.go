@@ -2,6 +2,7 @@ package store
 
 import (
 	"hash/maphash"
+	"math/bits"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,9 @@ import (
 // idTable remembers which one id, or none, stands under a key. It knows keys by their hash alone: 64 bits find the slot and
 // 24 more, of another seed, make sure of it. One in 2^64 look-ups of a table of a million may be answered wrongly; nobody
 // outside knows the seeds. A slot takes 24 octets and no pointer, so that every entry of a large directory can have one.
+//
+// A key may stand in either of two buckets, in the second only where it found the first one full: hardly anything is pushed
+// out before most slots are taken. Whoever changes anything about a key holds both.
 //
 // A bucket has a version that is odd while it is being changed. Readers take what they read between two equal, even ones.
 type idTable struct {
@@ -75,8 +79,9 @@ func (t *idTable) forget() {
 	t.install(make([]bucket, len(*t.buckets.Load())), 0)
 }
 
-// crowded is from how many keys on a table of so many buckets should be larger: keys do not spread evenly.
-func crowded(buckets int) int64 { return int64(buckets) * bucketSlots * 6 / 10 }
+// crowded is from how many keys on a table of so many buckets should be larger. Then three keys in a thousand find no room; at
+// nine tenths of the slots it would be thirty.
+func crowded(buckets int) int64 { return int64(buckets) * bucketSlots * 7 / 10 }
 
 // full reports whether a few more keys will make the table grow, or push others out.
 func (t *idTable) full() bool {
@@ -93,14 +98,23 @@ func (t *idTable) key(kind uint64, text string) hashedKey {
 	return k
 }
 
-func (t *idTable) bucket(k hashedKey) *bucket {
-	b := *t.buckets.Load()
-	return &b[k.hash&uint64(len(b)-1)]
+// places returns the two buckets of a key in a table of so many; they may be the same.
+func (k hashedKey) places(buckets int) (first, second int) {
+	mask := uint64(buckets - 1)
+	return int(k.hash & mask), int(bits.RotateLeft64(k.hash, 32) & mask)
 }
 
 // get returns what is known under a key.
 func (t *idTable) get(k hashedKey) (id dit.ID, seq uint64, ok bool) {
-	b := t.bucket(k)
+	table := *t.buckets.Load()
+	first, second := k.places(len(table))
+	if id, seq, ok = table[first].get(k); !ok {
+		id, seq, ok = table[second].get(k)
+	}
+	return id, seq, ok
+}
+
+func (b *bucket) get(k hashedKey) (id dit.ID, seq uint64, ok bool) {
 	version := b.version.Load()
 	for i := range b.slots {
 		s := &b.slots[i]
@@ -117,16 +131,54 @@ func (t *idTable) get(k hashedKey) (id dit.ID, seq uint64, ok bool) {
 	return 0, 0, false
 }
 
-// lock makes the version of the key's bucket odd, and returns it. Buckets of a table that has been replaced by a larger one
-// stay locked for good: then it is the new table's that is looked for.
-func (t *idTable) lock(k hashedKey) *bucket {
-	for {
-		b := t.bucket(k)
-		if v := b.version.Load(); v&1 == 0 && b.version.CompareAndSwap(v, v+1) {
-			return b
+// lock makes the versions of the key's buckets odd, and returns them. Buckets of a table that has been replaced by a larger one
+// stay locked for good: then it is the new table's that are looked for. Nobody waits for one while he holds another.
+func (t *idTable) lock(k hashedKey) (p bucketPair) {
+	for ; ; runtime.Gosched() {
+		table := *t.buckets.Load()
+		first, second := k.places(len(table))
+		p = bucketPair{&table[first], &table[second]}
+		if !p.first.lock() {
+			continue
 		}
-		runtime.Gosched()
+		if first == second || p.second.lock() {
+			return p
+		}
+		p.first.unlock()
 	}
+}
+
+// bucketPair are the buckets of one key.
+type bucketPair struct{ first, second *bucket }
+
+func (p bucketPair) unlock() {
+	p.first.unlock()
+	if p.second != p.first {
+		p.second.unlock()
+	}
+}
+
+// find returns the slot of a key, and the first that is empty.
+func (p bucketPair) find(hash uint64) (same, empty *idSlot) {
+	for _, b := range [...]*bucket{p.first, p.second} {
+		for i := range b.slots {
+			switch s := &b.slots[i]; s.hash.Load() {
+			case hash:
+				return s, nil
+			case 0:
+				if empty == nil {
+					empty = s
+				}
+			}
+		}
+	}
+	return nil, empty
+}
+
+// lock reports whether the bucket is now the caller's.
+func (b *bucket) lock() bool {
+	v := b.version.Load()
+	return v&1 == 0 && b.version.CompareAndSwap(v, v+1)
 }
 
 func (b *bucket) unlock() { b.version.Add(1) }
@@ -137,51 +189,39 @@ func (t *idTable) fill(k hashedKey, id dit.ID, seq uint64, stamps ...*atomic.Uin
 	if id > idMask {
 		return
 	}
-	b := t.lock(k)
+	p := t.lock(k)
 	for _, stamp := range stamps {
 		if stamp.Load() > seq {
-			b.unlock()
+			p.unlock()
 			return
 		}
 	}
-	var empty, same *idSlot
-	for i := range b.slots {
-		s := &b.slots[i]
-		switch s.hash.Load() {
-		case k.hash:
-			same = s
-		case 0:
-			empty = s
-		}
-	}
-	slot := same
+	slot, empty := p.find(k.hash)
 	switch {
-	case same != nil && same.seq.Load() >= seq:
-		b.unlock()
+	case slot != nil && slot.seq.Load() >= seq:
+		p.unlock()
 		return
-	case same == nil && empty != nil:
+	case slot == nil && empty != nil:
 		slot = empty
 		t.filled.Add(1)
-	case same == nil:
-		slot = &b.slots[(k.hash>>48)%bucketSlots]
+	case slot == nil:
+		slot = &p.first.slots[(k.hash>>48)%bucketSlots]
 	}
 	slot.id.Store(uint64(id) | k.check)
 	slot.seq.Store(seq)
 	slot.hash.Store(k.hash)
-	b.unlock()
+	p.unlock()
 	t.enlarge()
 }
 
 // remove forgets a key.
 func (t *idTable) remove(k hashedKey) {
-	b := t.lock(k)
-	for i := range b.slots {
-		if s := &b.slots[i]; s.hash.Load() == k.hash {
-			s.hash.Store(0)
-			t.filled.Add(-1)
-		}
+	p := t.lock(k)
+	if s, _ := p.find(k.hash); s != nil {
+		s.hash.Store(0)
+		t.filled.Add(-1)
 	}
-	b.unlock()
+	p.unlock()
 }
 
 // enlarge makes the table twice as large when it is getting full. Readers miss what is being moved, and who changes it waits
@@ -200,7 +240,7 @@ func (t *idTable) enlarge() {
 	var filled int64
 	for i := range old {
 		b := &old[i]
-		for v := b.version.Load(); v&1 != 0 || !b.version.CompareAndSwap(v, v+1); v = b.version.Load() {
+		for !b.lock() {
 			runtime.Gosched()
 		}
 		var used [2]int // slots of the two buckets that this one becomes
@@ -210,11 +250,14 @@ func (t *idTable) enlarge() {
 			if hash == 0 {
 				continue
 			}
-			half := 0
-			if hash&uint64(n) != 0 {
-				half = 1
+			// It stays in the place that it has, the first or the second, of which there are now two.
+			k := hashedKey{hash: hash}
+			at, other := k.places(2 * n)
+			if at&(n-1) != i {
+				at = other
 			}
-			to := &larger[i+half*n].slots[used[half]]
+			half := at / n
+			to := &larger[at].slots[used[half]]
 			used[half]++
 			filled++
 			to.hash.Store(hash)
