@@ -177,22 +177,38 @@ func (s *Session) run(t *task) {
 	s.loop(t)
 }
 
+// resume is the body of a goroutine that reads on beside a detached operation. A client whose operations are detached, for
+// example one that writes, goes on with such: its next request will need a deeper stack than a search does.
+func (s *Session) resume(t *task) {
+	deepenStack()
+	s.run(t)
+}
+
 // growStack makes the goroutine's stack at once as large as serving a request needs: it would double step by step otherwise
-// and be copied each time, which is a twelfth of what a short connection costs. The collector takes it back from connections
-// that are idle.
+// and be copied each time, which is a twelfth of what a short connection costs, and deepenStack of what a write costs. The
+// collector takes it back from connections that are idle.
 //
 //go:noinline
 func growStack() {
 	var room [stackRoom]byte
-	keepRoom(&room)
+	keepRoom(room[:])
 }
 
 //go:noinline
-func keepRoom(*[stackRoom]byte) {}
+func deepenStack() {
+	var room [deepRoom]byte
+	keepRoom(room[:])
+}
+
+//go:noinline
+func keepRoom([]byte) {}
 
 // stackRoom makes the stack 8 KiB: what more a request takes for a while, idle connections would keep until the collector
-// comes by.
-const stackRoom = 3 << 10
+// comes by. deepRoom makes it 16 KiB.
+const (
+	stackRoom = 3 << 10
+	deepRoom  = 10 << 10
+)
 
 // prefixed is a connection of which something has been read already.
 type prefixed struct {

@@ -174,7 +174,7 @@ func (t *task) detach() context.Context {
 	next.w = copy(next.b, rest)
 	t.w = t.r
 	s.refs.Add(1)
-	go s.run(next)
+	go s.resume(next)
 	return t.ctx
 }
 
