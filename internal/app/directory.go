@@ -82,8 +82,8 @@ type OpenOptions struct {
 	Wait func(ctx context.Context, d time.Duration) error
 	// Pause is what replication waits by between two attempts; nil is a timer.
 	Pause func(ctx context.Context, d time.Duration) error
-	// Hashing is what of the pool of password hashes is of the process: Yield and Crowd.
-	Hashing credential.PoolConfig
+	// Apart is engine.Options.Apart. Its owner closes it after the directory.
+	Apart credential.Computer
 	// Alarm is op.Ports.Alarm; nil is one by the machine's clock.
 	Alarm func(f func()) (set func(at time.Time), stop func())
 }
@@ -227,8 +227,7 @@ func engineLogger(log *slog.Logger) func(level, msg string) {
 }
 
 func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
-	o.Hashing.Workers = d.Config.Password.Workers
-	d.hashing = credential.NewPool(o.Hashing)
+	d.hashing = credential.NewPool(credential.PoolConfig{Workers: d.Config.Password.Workers, Apart: o.Apart != nil})
 	var err error
 	d.verified, err = credential.NewCache(credential.CacheConfig{Size: verifiedPasswords(d.Store.Entries()), TTL: credential.DefaultCacheTTL, Now: o.Now, Rand: rand.Reader})
 	if err != nil {
@@ -243,7 +242,7 @@ func (d *Directory) makeEngine(o OpenOptions, settings *engine.Settings) error {
 	lists := engine.Options{
 		Guard: d.guard, Alarm: d.guard, Filters: d.shapes,
 		Store: d.Store, Overlays: d.overlays, Suffixes: d.Config.Directory.AllSuffixes(),
-		Hashing: d.hashing, Verified: d.verified, Now: o.Now, Wait: o.Wait, Rand: rand.Reader, Log: o.Log,
+		Hashing: d.hashing, Verified: d.verified, Apart: o.Apart, Now: o.Now, Wait: o.Wait, Rand: rand.Reader, Log: o.Log,
 		MayWrite: o.MayWrite, ReplaceSchema: d.replaceSchema, Copy: len(d.Config.Replica) > 0,
 	}
 	d.Engine = engine.New(lists, settings)

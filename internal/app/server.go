@@ -21,6 +21,7 @@ import (
 	"portolan/internal/config"
 	"portolan/internal/guard"
 	"portolan/internal/guard/shapes"
+	"portolan/internal/hasher"
 	"portolan/internal/listen"
 	"portolan/internal/op"
 	"portolan/internal/privilege"
@@ -37,6 +38,8 @@ type ServeOptions struct {
 	AdminPassword []byte
 	// Quiet leaves out the access log lines that would go to Stderr.
 	Quiet bool
+	// Program says that this process is the program portolan and can be run again, as HashCommand.
+	Program bool
 	// Now is the clock of the server and may step; nil is that of the machine. Tests have their own.
 	Now func() time.Time
 }
@@ -54,6 +57,7 @@ type Server struct {
 	trail   *audit.Trail // nil without
 	pace    *guard.Pace
 	rates   *guard.Rates
+	hasher  *hasher.Hasher // nil without
 	begun   time.Time
 	failed  chan error
 	cancel  context.CancelFunc // of background work
@@ -84,7 +88,9 @@ func Start(c *config.Config, o ServeOptions) (*Server, error) {
 	if s.logs, err = openLogs(c, o); err != nil {
 		return nil, err
 	}
+	s.hasher = newHasher(o, s.logs.log)
 	if err := s.open(c); err != nil {
+		s.hasher.Close()
 		s.logs.close()
 		return nil, err
 	}
@@ -92,7 +98,7 @@ func Start(c *config.Config, o ServeOptions) (*Server, error) {
 }
 
 func (s *Server) open(c *config.Config) error {
-	d, err := Open(c, OpenOptions{Log: s.logs.log, Version: s.o.Version, OnFatal: s.fatal, MayWrite: s.mayWrite, Warm: true, Now: s.o.Now, Hashing: aside()})
+	d, err := Open(c, OpenOptions{Log: s.logs.log, Version: s.o.Version, OnFatal: s.fatal, MayWrite: s.mayWrite, Warm: true, Now: s.o.Now, Apart: computer(s.hasher)})
 	if err != nil {
 		return err
 	}
@@ -338,7 +344,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	err := s.listen.Shutdown(ctx)
 	s.cancel()
-	return errors.Join(err, s.closeTrail(""), s.Directory.Close(), s.logs.close())
+	err = errors.Join(err, s.closeTrail(""), s.Directory.Close())
+	s.hasher.Close()
+	return errors.Join(err, s.logs.close())
 }
 
 // drainTime is how long operations in progress may take once the server has been told to end.

@@ -39,6 +39,7 @@ internal/replica     < ldap internal/schema internal/dit internal/store internal
 internal/config      <
 internal/certificate <
 internal/privilege   <
+internal/hasher      < internal/credential internal/privilege
 internal/scan        < ldap internal/client internal/certificate
 internal/posture     < ldap internal/schema internal/access internal/credential internal/certificate internal/config internal/overlay/* # overlays: it looks at their tables
 internal/app         < *

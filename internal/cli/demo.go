@@ -54,7 +54,7 @@ func (p *program) demo(ctx context.Context, dir string, ldapPort, ldapsPort int)
 	if err != nil {
 		return err
 	}
-	server, err := app.Start(d.Config, app.ServeOptions{Version: p.version, Stderr: p.stderr, Quiet: true})
+	server, err := app.Start(d.Config, app.ServeOptions{Version: p.version, Stderr: p.stderr, Quiet: true, Program: true})
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func (p *program) root() *cobra.Command {
 	add("data", p.configured(newAppPassword(p)), p.configured(newOTP(p)))
 	add("serve", p.configured(newServe(p)), p.configured(newStatus(p)), p.configured(newCheckConfig(p)), p.configured(newPosture(p)), p.configured(newAudit(p)), p.configured(newGuard(p)))
 	add("outside", newScan(p), newBench(p))
-	add("", newVersion(p), newMan(p))
+	add("", newVersion(p), newMan(p), newHashPasswords(p))
 	p.watch(root)
 	return root
 }

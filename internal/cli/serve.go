@@ -36,7 +36,7 @@ func newServe(p *program) *cobra.Command {
 			reload := make(chan os.Signal, 1)
 			signal.Notify(reload, syscall.SIGHUP)
 			defer signal.Stop(reload)
-			return app.Serve(ctx, c, app.ServeOptions{Version: p.version, Stderr: p.stderr}, reload)
+			return app.Serve(ctx, c, app.ServeOptions{Version: p.version, Stderr: p.stderr, Program: true}, reload)
 		},
 	}
 	profiles.flags(c)

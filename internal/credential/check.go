@@ -2,6 +2,7 @@ package credential
 
 import (
 	"fmt"
+	"io"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -86,4 +87,27 @@ func (p Params) Check(values [][]byte, password []byte) Result {
 	}
 	r.Dummy = p.Equalize(password, r.Spent)
 	return r
+}
+
+// Computer checks and makes password hashes, all of them in the time that they take.
+type Computer interface {
+	Check(p Params, values [][]byte, password []byte) Result
+	Equalize(p Params, password []byte, spent Cost) Cost
+	Hash(p Params, password []byte, rand io.Reader) ([]byte, error)
+}
+
+// Here computes on the goroutine that asks.
+type Here struct{}
+
+// Check is Params.Check.
+func (Here) Check(p Params, values [][]byte, password []byte) Result {
+	return p.Check(values, password)
+}
+
+// Equalize is Params.Equalize.
+func (Here) Equalize(p Params, password []byte, spent Cost) Cost { return p.Equalize(password, spent) }
+
+// Hash is the function Hash.
+func (Here) Hash(p Params, password []byte, rand io.Reader) ([]byte, error) {
+	return Hash(p, password, rand)
 }

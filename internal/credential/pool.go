@@ -50,21 +50,14 @@ type PoolConfig struct {
 	// hashes that are renewed at once would take them from searches.
 	BackgroundPart int
 
-	// Yield, where set, makes Normal and Background jobs give way to everything else that the process does: whoever tries
-	// passwords must not take the CPUs from searches. It is called once on each of the threads that run these jobs, which run
-	// nothing else, and lowers its priority. Honest jobs then have workers of their own, as many again.
-	Yield func()
-	// Crowd, where set beside Yield, is told when such a thread has work, and when none had any for ten seconds: while the system
-	// has them wait they hold processors of the Go scheduler, of which it should have as many more.
-	Crowd func(on bool)
+	// Apart gives Honest jobs workers of their own, as many again: where Normal and Background jobs are computed at a low
+	// priority, honest ones need not wait for those.
+	Apart bool
 
 	// OnPanic is told of a panic in a function given to Submit; default: only counted. Do hands panics on to its
 	// caller.
 	OnPanic func(value any)
 }
-
-// uncrowdAfter is how long no thread of a low priority must have had work before Crowd is told.
-const uncrowdAfter = 10 * time.Second
 
 // honestTurns is the number of honest jobs after which a normal one gets a turn, so that honest sources go first but
 // cannot lock everybody else out.
@@ -95,9 +88,6 @@ type Pool struct {
 	resting    bool      // a timer wakes a worker then
 	turns      int       // honest jobs since the last normal one
 	closed     bool
-	low        int // of running, on threads of a low priority
-	crowded    bool
-	uncrowd    *time.Timer
 	stats      PoolStats
 	workers    sync.WaitGroup
 }
@@ -165,7 +155,7 @@ func NewPool(c PoolConfig) *Pool {
 		p.queues[i].sources = make(map[string]*sourceQueue)
 	}
 	for range c.Workers {
-		if c.Yield == nil {
+		if !c.Apart {
 			p.workers.Go(func() { p.work(everything) })
 			continue
 		}
@@ -283,7 +273,7 @@ func (p *Pool) enter(job Job, run func(error)) (*task, error) {
 	q.push(t)
 	p.queued++
 	p.mu.Unlock()
-	if job.Class == Honest && p.cfg.Yield != nil {
+	if job.Class == Honest && p.cfg.Apart {
 		p.wakeHonest.Signal()
 	} else {
 		p.wake.Signal()
@@ -345,7 +335,7 @@ type duty uint8
 const (
 	everything duty = iota
 	onlyHonest
-	allButHonest // on a thread of a low priority
+	allButHonest
 )
 
 // take chooses the next job, or nil. Pool.mu is held.
@@ -400,51 +390,11 @@ func (p *Pool) tire(began, ended time.Time) {
 	p.rest = p.rest.Add(ended.Sub(began) * time.Duration(p.cfg.BackgroundPart) / time.Duration(p.cfg.Workers))
 }
 
-// crowd is called around each job on a thread of a low priority. Pool.mu is held.
-func (p *Pool) crowd(more int) {
-	p.low += more
-	switch {
-	case p.cfg.Crowd == nil:
-	case p.low > 0:
-		if p.uncrowd != nil {
-			p.uncrowd.Stop()
-		}
-		if !p.crowded {
-			p.crowded = true
-			p.cfg.Crowd(true)
-		}
-	case p.low == 0 && p.closed:
-		p.calm()
-	case p.low == 0 && p.uncrowd == nil:
-		p.uncrowd = time.AfterFunc(uncrowdAfter, func() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if p.low == 0 {
-				p.calm()
-			}
-		})
-	case p.low == 0:
-		p.uncrowd.Reset(uncrowdAfter)
-	}
-}
-
-// calm tells Crowd that it is over. Pool.mu is held.
-func (p *Pool) calm() {
-	if p.crowded {
-		p.crowded = false
-		p.cfg.Crowd(false)
-	}
-}
-
 // work is one worker.
 func (p *Pool) work(d duty) {
 	wake := &p.wake
-	switch d {
-	case onlyHonest:
+	if d == onlyHonest {
 		wake = &p.wakeHonest
-	case allButHonest:
-		runtime.LockOSThread() // for good: the thread ends with the worker
-		p.cfg.Yield()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -476,16 +426,10 @@ func (p *Pool) work(d duty) {
 		if t.job.Class == Background {
 			p.background++
 		}
-		if d == allButHonest {
-			p.crowd(1)
-		}
 		p.mu.Unlock()
 		thrown := call(t.run, err)
 		p.mu.Lock()
 		p.running--
-		if d == allButHonest {
-			p.crowd(-1)
-		}
 		if t.job.Class == Background {
 			p.background--
 			p.tire(began, p.cfg.Now())
@@ -515,12 +459,6 @@ func call(fn func(error), err error) (thrown any) {
 func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true
-	if p.low == 0 {
-		p.calm()
-	}
-	if p.uncrowd != nil {
-		p.uncrowd.Stop()
-	}
 	p.mu.Unlock()
 	p.wakeAll()
 	ended := make(chan struct{})

@@ -326,7 +326,7 @@ func (e *Engine) verify(ctx context.Context, req *op.Request, set *Settings, cla
 // verifyUncached is verify without what is remembered.
 func (e *Engine) verifyUncached(ctx context.Context, req *op.Request, set *Settings, class credential.Class, values [][]byte, password []byte) (credential.Result, error) {
 	result := credential.Result{Index: -1}
-	if err := e.inPool(ctx, req, class, func() { result = set.Passwords.Check(values, password) }); err != nil {
+	if err := e.inPool(ctx, req, class, func(c credential.Computer) { result = c.Check(set.Passwords, values, password) }); err != nil {
 		return credential.Result{Index: -1}, err
 	}
 	e.worked.Add(int64(result.Spent.Work + result.Dummy.Work))
@@ -341,20 +341,30 @@ func (e *Engine) equalize(ctx context.Context, req *op.Request, set *Settings, p
 	if spent.Work >= set.Passwords.Cost().Work {
 		return nil
 	}
-	return e.inPool(ctx, req, credential.Normal, func() { e.worked.Add(int64(set.Passwords.Equalize(password, spent).Work)) })
+	return e.inPool(ctx, req, credential.Normal, func(c credential.Computer) {
+		e.worked.Add(int64(c.Equalize(set.Passwords, password, spent).Work))
+	})
 }
 
 // inPool runs work in the hashing pool; busy says that the pool is full.
-func (e *Engine) inPool(ctx context.Context, req *op.Request, class credential.Class, work func()) error {
+func (e *Engine) inPool(ctx context.Context, req *op.Request, class credential.Class, work func(credential.Computer)) error {
 	ctx = req.Detach(ctx)
 	job := credential.Job{Class: class, Source: sourceOf(req.Conn)}
-	if err := e.o.Hashing.Do(ctx, job, work); err != nil {
+	if err := e.o.Hashing.Do(ctx, job, func() { work(e.computer(class)) }); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		return ldap.Errorf(ldap.Busy, "too many passwords are being checked: try again later").Because(err)
 	}
 	return nil
+}
+
+// computer is who computes the hashes of a class.
+func (e *Engine) computer(class credential.Class) credential.Computer {
+	if e.o.Apart == nil || class == credential.Honest {
+		return credential.Here{}
+	}
+	return e.o.Apart
 }
 
 // sourceOf is whom a client shares its turn in the hashing pool with.

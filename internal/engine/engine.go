@@ -31,9 +31,11 @@ type Options struct {
 	// Hashing runs password hashes, Verified remembers passwords that were right.
 	Hashing  *credential.Pool
 	Verified *credential.Cache
-	Now      func() time.Time
-	Rand     io.Reader
-	Log      *slog.Logger
+	// Apart, where set, computes the hashes of jobs that are not honest, elsewhere and at a low priority.
+	Apart credential.Computer
+	Now   func() time.Time
+	Rand  io.Reader
+	Log   *slog.Logger
 	// Copy says that the content is copied from other servers: see op.Journal.Ordered.
 	Copy bool
 	// Guard, where set, is asked before credentials are checked; Alarm is told of those that must not have been sent.

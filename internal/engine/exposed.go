@@ -88,7 +88,9 @@ func (e *Engine) VerifyAside(ctx context.Context, source, norm string, password 
 		return nil, nil
 	}
 	result := credential.Result{Index: -1}
-	err := e.o.Hashing.Do(ctx, credential.Job{Class: credential.Background, Source: source}, func() { result = set.Passwords.Check(stored, password) })
+	err := e.o.Hashing.Do(ctx, credential.Job{Class: credential.Background, Source: source}, func() {
+		result = e.computer(credential.Background).Check(set.Passwords, stored, password)
+	})
 	if err != nil || result.Index < 0 {
 		return nil, err
 	}

@@ -233,7 +233,7 @@ func (e *Engine) hashed(ctx context.Context, req *op.Request, set *Settings, pas
 	var out []byte
 	var hashErr error
 	job := credential.Job{Class: credential.Normal, Source: sourceOf(req.Conn)}
-	err := e.o.Hashing.Do(ctx, job, func() { out, hashErr = credential.Hash(set.Passwords, password, e.o.Rand) })
+	err := e.o.Hashing.Do(ctx, job, func() { out, hashErr = e.computer(job.Class).Hash(set.Passwords, password, e.o.Rand) })
 	if err != nil {
 		return nil, ldap.Errorf(ldap.Busy, "too many passwords are being hashed: try again later").Because(err)
 	}

@@ -152,7 +152,7 @@ func (e *Engine) rehash(req *op.Request, s *schema.Schema, set *Settings, entry 
 		}
 		next := scramKey{hash: stored}
 		if weak {
-			if next.hash, err = credential.Hash(set.Passwords, password, e.o.Rand); err != nil {
+			if next.hash, err = e.computer(job.Class).Hash(set.Passwords, password, e.o.Rand); err != nil {
 				return
 			}
 		}

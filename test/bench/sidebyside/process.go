@@ -128,24 +128,62 @@ func freeAddress() (string, error) {
 // clockTick is USER_HZ, in which the kernel tells process times on every architecture that Go runs on.
 const clockTick = 10 * time.Millisecond
 
-// cpuTime returns the processor time that a process has used.
-func cpuTime(pid int) (time.Duration, error) {
+// family returns a process and its children, of which Portolan has one that hashes passwords.
+func family(pid int) []int {
+	all := []int{pid}
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		b, _ := os.ReadFile(list) // a thread that has ended has none
+		for _, child := range strings.Fields(string(b)) {
+			if n, err := strconv.Atoi(child); err == nil {
+				all = append(all, n)
+			}
+		}
+	}
+	return all
+}
+
+// sum adds up what of returns for a process and its children; one of those may end meanwhile.
+func sum[N int64 | time.Duration](pid int, of func(pid int) (N, error)) (all N, err error) {
+	for i, member := range family(pid) {
+		n, err := of(member)
+		if err != nil && i == 0 {
+			return 0, err
+		}
+		all += n
+	}
+	return all, nil
+}
+
+// cpuTime returns the processor time that a process and its children have used.
+func cpuTime(pid int) (time.Duration, error) { return sum(pid, cpuTimeOf) }
+
+// cpuTimeOf also counts the children that have ended.
+func cpuTimeOf(pid int) (time.Duration, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
 	// The name of the program, which may have blanks, stands in brackets before all that is wanted.
 	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(f) < 13 {
+	if len(f) < 15 {
 		return 0, errors.New("/proc/PID/stat is not as expected")
 	}
-	user, err1 := strconv.ParseInt(f[11], 10, 64)
-	system, err2 := strconv.ParseInt(f[12], 10, 64)
-	return time.Duration(user+system) * clockTick, errors.Join(err1, err2)
+	var ticks int64
+	for _, field := range f[11:15] { // user and system, of itself and of its children
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * clockTick, nil
 }
 
-// resident returns the memory that a process has in use, in octets.
-func resident(pid int) (int64, error) {
+// resident returns the memory that a process and its children have in use, in octets.
+func resident(pid int) (int64, error) { return sum(pid, residentOf) }
+
+func residentOf(pid int) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
