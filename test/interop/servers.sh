@@ -10,14 +10,15 @@ stop() { # stop PID...
 	for pid; do wait "$pid" 2>/dev/null || true; done
 }
 trap 'stop "${pids[@]}"' EXIT
-port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
+port() { test/interop/port; }
 fail() {
 	echo "$*"
 	for log in "$dir"/*.log; do echo "== $log"; grep -v 'new index' "$log" | tail -n 12; done
 	exit 1
 }
 until_ready() { # until_ready FILE WORD
-	for _ in $(seq 200); do ! grep -q "$2" "$1" 2>/dev/null || return 0; sleep 0.1; done
+	local end=$((SECONDS + 180))
+	while [ $SECONDS -lt $end ]; do ! grep -q "$2" "$1" 2>/dev/null || return 0; sleep 0.1; done
 	fail "no <$2> in $1"
 }
 

@@ -33,7 +33,7 @@ daemon=$!
 trap 'kill "$daemon" 2>/dev/null || true; wait "$daemon" 2>/dev/null || true' EXIT
 await "Apache" curl -s -o "$work/out" "http://127.0.0.1:$http/"
 get() { # get USER PASSWORD WANT
-	is "$(curl -s --max-time 20 -o "$work/out" -w '%{http_code}' -u "$1:$2" "http://127.0.0.1:$http/engineers/")" "$3" "$1"
+	is "$(curl -s --max-time 180 -o "$work/out" -w '%{http_code}' -u "$1:$2" "http://127.0.0.1:$http/engineers/")" "$3" "$1"
 }
 trap 'got=$?; [ $got -eq 0 ] || tail -n 20 "$work/error.log" "$work/log"; kill "$daemon" 2>/dev/null || true; wait "$daemon" 2>/dev/null || true' EXIT
 is "$(curl -s -o "$work/out" -w '%{http_code}' "http://127.0.0.1:$http/engineers/")" 401 "nobody"

@@ -6,8 +6,7 @@ pids=()
 trap '[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true' EXIT
 w=$WORK/changelog
 mkdir -p "$w/data"
-free() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-port=$(free)
+port=$(test/interop/port)
 echo secret-of-admin >"$w/password"
 chmod 600 "$w/password"
 cat >"$w/portolan.toml" <<EOF
@@ -25,7 +24,8 @@ EOF
 ./bin/portolan serve --config "$w/portolan.toml" >"$w/out" 2>"$w/err" </dev/null &
 pids+=($!)
 wait_for() { # wait_for command...
-	for _ in $(seq 300); do
+	local end=$((SECONDS + 180))
+	while [ $SECONDS -lt $end ]; do
 		if "$@" >/dev/null 2>&1; then return 0; fi
 		sleep 0.1
 	done

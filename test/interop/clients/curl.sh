@@ -2,12 +2,18 @@
 # curl with LDAP URLs (RFC 4516). Debian's curl is linked with OpenLDAP's library.
 # needs: curl
 set -euo pipefail
-get() { curl -sS --max-time 20 "$@"; }
+get() { curl -sS --max-time 180 "$@"; }
 # StartTLS is broken in Debian 12's curl (curl pull request 12595), so it is not asked for here. curl before 8.6 waits for the socket while messages of the same TLS record are unread in its own buffer
 # (curl issue 9580; Active Directory shows it too). Over TLS it therefore prints one entry and then may run into its time limit.
+# Where nothing came within a short one, the machine was slow.
 get_tls() {
-	local got=0
-	curl -sS --max-time 3 --cacert "$LDAPTLS_CACERT" "$@" || got=$?
+	local got limit out
+	for limit in 3 20 180; do
+		got=0
+		out=$(curl -sS --max-time $limit --cacert "$LDAPTLS_CACERT" "$@") || got=$?
+		[ "$got" -eq 28 ] && [ -z "$out" ] || break
+	done
+	echo "$out"
 	[ "$got" -eq 0 ] || [ "$got" -eq 28 ]
 }
 has() { # has TEXT command...

@@ -6,5 +6,5 @@ grep -E '^    ' "$DEMO_OUTPUT" | sed 's/^    //' >"$WORK/lines"
 [ "$(wc -l <"$WORK/lines")" -ge 7 ]
 while IFS= read -r line; do
 	echo "\$ $line"
-	timeout 20 bash -c "$line" </dev/null
+	timeout 180 bash -c "$line" </dev/null
 done <"$WORK/lines"

@@ -27,7 +27,7 @@ dovecot -F -c "$work/dovecot.conf" >"$work/out" 2>&1 &
 daemon=$!
 trap 'got=$?; [ $got -eq 0 ] || tail -n 20 "$work/log" "$work/out"; kill "$daemon" 2>/dev/null || true; wait "$daemon" 2>/dev/null || true' EXIT
 await "Dovecot's socket" test -S "$work/run/auth-client"
-try() { timeout 20 doveadm -c "$work/dovecot.conf" auth test "$1" "$2"; }
+try() { timeout 180 doveadm -c "$work/dovecot.conf" auth test "$1" "$2"; }
 try alice "$ALICEPW"
 try bob "$(password bob)"
 refused "a wrong password" try alice wrong

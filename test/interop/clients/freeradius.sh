@@ -33,7 +33,7 @@ trap 'got=$?; [ $got -eq 0 ] || tail -n 30 "$work/log" "$work/out"; kill "$daemo
 await "FreeRADIUS" grep -q 'Ready to process requests' "$work/log"
 try() {
 	printf 'User-Name = "%s"\nUser-Password = "%s"\n' "$1" "$2" |
-		timeout 20 radclient -D /usr/share/freeradius -x -r 1 -t 10 "127.0.0.1:$radius" auth testing123 >"$work/answer" 2>&1 || true
+		timeout 180 radclient -D /usr/share/freeradius -x -r 1 -t 80 "127.0.0.1:$radius" auth testing123 >"$work/answer" 2>&1 || true
 	grep -oE 'Received Access-(Accept|Reject)' "$work/answer" || cat "$work/answer"
 }
 is "$(try trent "$(password trent)")" "Received Access-Accept" "a member"

@@ -23,7 +23,7 @@ def connect(url, dn, password, ca)
   u = URI(url)
   Net::LDAP.new(host: u.host, port: u.port, base: C['base'],
                 encryption: { method: C['encryption'].to_sym, tls_options: { ca_file: ca, verify_mode: OpenSSL::SSL::VERIFY_PEER } },
-                connect_timeout: 20, auth: { method: :simple, username: dn, password: password })
+                connect_timeout: 180, auth: { method: :simple, username: dn, password: password })
 end
 
 # An account of its own for the service, made by the administrator.

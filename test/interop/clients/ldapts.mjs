@@ -15,13 +15,13 @@ const { SUFFIX: suffix, LDAP, LDAPS, ADMIN, ADMINPW, ALICE, ALICEPW } = process.
 const people = `ou=people,${suffix}`;
 const ca = [readFileSync(process.env.LDAPTLS_CACERT)];
 
-const client = new Client({ url: LDAP, timeout: 20000 });
+const client = new Client({ url: LDAP, timeout: 180000 });
 await client.startTLS({ ca });
 await assert.rejects(client.bind(ALICE, 'wrong'), InvalidCredentialsError);
 await client.bind(ALICE, ALICEPW);
 assert.equal(String((await client.exop('1.3.6.1.4.1.4203.1.11.3')).value), `dn:${ALICE}`);
 
-const other = new Client({ url: LDAPS, tlsOptions: { ca }, timeout: 20000 });
+const other = new Client({ url: LDAPS, tlsOptions: { ca }, timeout: 180000 });
 await other.bind(ADMIN, ADMINPW);
 const root = await other.search('', { scope: 'base', attributes: ['namingContexts', '+'] });
 assert.equal(root.searchEntries[0].namingContexts, suffix);

@@ -17,7 +17,7 @@ edit() {
 	printf '#!/bin/sh\nfor file; do :; done\ncp "$file" %q\nsed -i -e %q "$file"\ntouch -d "1 minute" "$file"\n' "$work/seen" "$1" >"$work/editor"
 	chmod +x "$work/editor"
 	shift
-	timeout 20 script -qec "$(printf '%q ' ldapvi -h "$LDAPS" "${bind[@]}" --noquestions "$@")" /dev/null >"$work/out" </dev/null || { cat "$work/out"; exit 1; }
+	timeout 180 script -qec "$(printf '%q ' ldapvi -h "$LDAPS" "${bind[@]}" --noquestions "$@")" /dev/null >"$work/out" </dev/null || { cat "$work/out"; exit 1; }
 }
 title() { ldapsearch -LLL -H "$LDAPS" -x -D "$ALICE" -w "$ALICEPW" -b "$SUFFIX" "(uid=$1)" title | sed -n 's/^title: //p'; }
 edit 's/^title: .*/title: Edited/' -b "$SUFFIX" '(|(uid=carol)(uid=dave))'

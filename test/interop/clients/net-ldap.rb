@@ -14,7 +14,7 @@ end
 def connect(url, dn, password)
   host, port = URI(url).then { |u| [u.host, u.port] }
   tls = { method: url.start_with?('ldaps') ? :simple_tls : :start_tls, tls_options: { ca_file: ENV.fetch('LDAPTLS_CACERT'), verify_mode: OpenSSL::SSL::VERIFY_PEER } }
-  Net::LDAP.new(host: host, port: port, base: SUFFIX, encryption: tls, connect_timeout: 20, auth: { method: :simple, username: dn, password: password })
+  Net::LDAP.new(host: host, port: port, base: SUFFIX, encryption: tls, connect_timeout: 180, auth: { method: :simple, username: dn, password: password })
 end
 
 def code(ldap, want, what)

@@ -31,11 +31,11 @@ await "OpenVPN" grep -q 'Initialization Sequence Completed' "$work/log"
 try() { # try USER PASSWORD prints what became of a login
 	printf '%s\n%s\n' "$1" "$2" >"$work/login"
 	chmod 600 "$work/login"
-	timeout 30 openvpn --client --dev null --dev-type tun --proto tcp-client --remote 127.0.0.1 "$vpn" --nobind --ca "$WORK/ca.pem" \
+	timeout 180 openvpn --client --dev null --dev-type tun --proto tcp-client --remote 127.0.0.1 "$vpn" --nobind --ca "$WORK/ca.pem" \
 		--remote-cert-tls server --auth-user-pass "$work/login" --auth-retry none --connect-retry-max 1 --pull-filter ignore ping \
 		--verb 3 --ping 0 --ping-exit 0 >"$work/client" 2>&1 &
-	local client=$!
-	for _ in $(seq 250); do
+	local client=$! end=$((SECONDS + 180))
+	while [ $SECONDS -lt $end ]; do
 		if grep -qE 'PUSH_REPLY|AUTH_FAILED' "$work/client" || ! kill -0 "$client" 2>/dev/null; then break; fi
 		sleep 0.1
 	done

@@ -23,7 +23,7 @@ http=$(port)
 php -d session.save_path="$work" -d error_log="$work/error.log" -S "127.0.0.1:$http" -t /usr/share/phpldapadmin/htdocs >"$work/log" 2>&1 &
 daemon=$!
 trap 'got=$?; [ $got -eq 0 ] || tail -n 20 "$work/log" "$work/page"; kill "$daemon" 2>/dev/null || true; wait "$daemon" 2>/dev/null || true' EXIT
-get() { curl -sS --max-time 30 -L -b "$work/jar" -c "$work/jar" "http://127.0.0.1:$http/$1" "${@:2}" >"$work/page"; }
+get() { curl -sS --max-time 180 -L -b "$work/jar" -c "$work/jar" "http://127.0.0.1:$http/$1" "${@:2}" >"$work/page"; }
 has() { grep -qF -- "$1" "$work/page" || { echo "no <$1> on the page"; return 1; }; }
 await "phpLDAPadmin" curl -sS "http://127.0.0.1:$http/index.php"
 get index.php

@@ -62,7 +62,7 @@ chown alice /home/alice/letter
 setsid smbd -F --no-process-group --debug-stdout -p "$smb" --option="pid directory=$work" >"$work/smbd.log" 2>&1 &
 daemons+=($!)
 # files USER PASSWORD SHARE prints the names in a share.
-files() { timeout 20 smbclient "//127.0.0.1/$3" -p "$smb" -U "$1%$2" -c ls 2>&1; }
+files() { timeout 180 smbclient "//127.0.0.1/$3" -p "$smb" -U "$1%$2" -c ls 2>&1; }
 await "smbd" files alice first-of-alice-7 alice
 is "$(files alice first-of-alice-7 alice | grep -c letter)" 1 "alice's files"
 refused "a wrong password" files alice wrong alice

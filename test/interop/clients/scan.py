@@ -25,30 +25,38 @@ def fail(text):
     sys.exit(1)
 
 
+# How long answers take is measured, and by chance two kinds that take the same differ once in 20,000 scans. Whoever fails is scanned
+# again, with fresh measurements; a server with the defect fails each time, and one without it less than once in 10^12 runs.
+TRIES = 3
+
+
 def scan(url, *options, code):
     """Scan and return the findings by ID; the text goes to the log."""
     command = [PORTOLAN, "scan", url, *options]
-    text = subprocess.run(command, capture_output=True, text=True)
-    print("$ portolan scan", url, *options, "->", text.returncode)
-    print(text.stdout + text.stderr)
-    out = subprocess.run([*command, "--json"], capture_output=True, text=True)
-    for p in (text, out):
-        if p.returncode != code or p.stderr:
-            fail(f"{url}: exit code {p.returncode}, want {code}: {p.stderr}")
-    return {f["id"]: f for f in json.loads(out.stdout)["findings"]}
+    for last in [False] * (TRIES - 1) + [True]:
+        text = subprocess.run(command, capture_output=True, text=True)
+        print("$ portolan scan", url, *options, "->", text.returncode)
+        print(text.stdout + text.stderr)
+        out = subprocess.run([*command, "--json"], capture_output=True, text=True)
+        wrong = [p for p in (text, out) if p.returncode != code or p.stderr]
+        if not wrong:
+            return {f["id"]: f for f in json.loads(out.stdout)["findings"]}
+        if last:
+            fail(f"{url}: exit code {wrong[0].returncode}, want {code}: {wrong[0].stderr}")
 
 
 def start(command, ready, log):
     """Start a server and wait until ready() says so."""
     p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     running.append(p)
-    for _ in range(200):
+    end = time.monotonic() + 180
+    while time.monotonic() < end:
         if p.poll() is not None:
             fail(f"{command[0]} ended: see {log.name}\n" + open(log.name).read())
         if ready():
             return
         time.sleep(0.1)
-    fail(f"{command[0]} is not ready after 20 seconds")
+    fail(f"{command[0]} is not ready after three minutes")
 
 
 def answers(address, port):
@@ -121,22 +129,27 @@ def table():
     return rows
 
 
-def compare(name, column, found, afar):
-    wrong = 0
-    for key, row in table().items():
-        want = row[column]
-        if key == "clear-text-bind" and not afar:
-            want = "info"
-        got = found[key]["severity"] if key in found else "-"
-        if got != want:
-            print(f"{name}: {key} is {got}, docs/security.md says {want}: {found.get(key)}")
-            wrong += 1
-    for key in found:
-        if key not in table():
-            print(f"{name}: {key} is not in docs/security.md")
-            wrong += 1
-    if wrong:
-        sys.exit(1)
+def compare(name, column, look, afar):
+    for _ in range(TRIES):
+        found = look()
+        wrong = []
+        for key, row in table().items():
+            want = row[column]
+            if key == "clear-text-bind" and not afar:
+                want = "info"
+            got = found[key]["severity"] if key in found else "-"
+            if got != want:
+                print(f"{name}: {key} is {got}, docs/security.md says {want}: {found.get(key)}")
+                wrong.append(key)
+        for key in found:
+            if key not in table():
+                print(f"{name}: {key} is not in docs/security.md")
+                wrong.append(key)
+        if not wrong:
+            return
+        if wrong != ["enumeration-time"]:
+            break
+    sys.exit(1)
 
 
 def side_by_side(afar):
@@ -149,16 +162,18 @@ def side_by_side(afar):
     os.makedirs(WORK)
     ports = []
     for _ in range(3):
-        ports.append(subprocess.run([sys.executable, "-c", "import socket; s=socket.socket(); s.bind(('127.0.0.1',0)); print(s.getsockname()[1])"],
-                                    capture_output=True, text=True, check=True).stdout.strip())
+        ports.append(subprocess.check_output(["test/interop/port"], text=True).strip())
     user = f"uid=alice,ou=people,{SUFFIX}"
     slapd(address, ports[0])
-    compare("slapd", 0, scan(f"ldap://{address}:{ports[0]}", "--user", user, code=1), afar)
-    active = scan(f"ldap://{address}:{ports[0]}", "--active", code=1)
-    if active["guessing"]["severity"] != "warn":
+    compare("slapd", 0, lambda: scan(f"ldap://{address}:{ports[0]}", "--user", user, code=1), afar)
+    for _ in range(TRIES):
+        active = scan(f"ldap://{address}:{ports[0]}", "--active", code=1)
+        if active["guessing"]["severity"] == "warn":
+            break
+    else:
         fail(f"slapd slows down guesses: {active['guessing']}")
     ca = portolan(address, ports[1], ports[2])
-    compare("portolan", 1, scan(f"ldap://{address}:{ports[1]}", "--ldaps-port", ports[2], "--ca", ca, "--user", user, code=0), afar)
+    compare("portolan", 1, lambda: scan(f"ldap://{address}:{ports[1]}", "--ldaps-port", ports[2], "--ca", ca, "--user", user, code=0), afar)
     active = scan(f"ldap://{address}:{ports[1]}", "--ldaps-port", ports[2], "--ca", ca, "--active", code=0)
     if afar and active["guessing"]["severity"] != "ok":
         fail(f"Portolan does not slow down guesses: {active['guessing']}")

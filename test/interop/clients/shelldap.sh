@@ -16,7 +16,7 @@ END
 chmod 600 "$work/.shelldap.rc"
 # run COMMAND... has one shell do them.
 run() {
-	printf '%s\n' "$@" | HOME=$work TERM=dumb timeout 60 shelldap >"$work/out" 2>&1 || true
+	printf '%s\n' "$@" | HOME=$work TERM=dumb timeout 180 shelldap >"$work/out" 2>&1 || true
 	sed -i 's/\x1b\[[0-9;]*m//g; s/^.*~ > //' "$work/out"
 }
 has() { grep -q -- "$1" "$work/out" || { cat "$work/out"; echo "there is no <$1>"; exit 1; }; }

@@ -46,7 +46,8 @@ entries = [e.split("\n") for e in sys.stdin.read().strip().split("\n\n")]
 print("\n\n".join(sorted("\n".join([e[0]] + sorted(e[1:])) for e in entries)))'
 }
 in_step() { # in_step WHAT
-	for _ in $(seq 100); do
+	local end=$((SECONDS + 180))
+	while [ $SECONDS -lt $end ]; do
 		dump "$turl" slapd-secret >"$dir/want"
 		dump "$qurl" "$qpw" >"$dir/have"
 		if cmp -s "$dir/want" "$dir/have"; then

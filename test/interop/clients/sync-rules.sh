@@ -120,8 +120,8 @@ for e in sorted(entries, key=lambda e: e[0]):
     print("\n".join([e[0].removeprefix("dn: ")] + sorted("  " + line for line in e[1:])))'
 }
 in_step() { # in_step WHAT ENTRIES
-	local n
-	for _ in $(seq 150); do
+	local n end=$((SECONDS + 180))
+	while [ $SECONDS -lt $end ]; do
 		seen "$purl" "$reader" "$rpw" >"$dir/want"
 		seen "$surl" "$admin" slapd-secret >"$dir/have"
 		n=$(grep -vc '^  ' "$dir/want" || true)

@@ -29,7 +29,7 @@ public class Jndi {
         Hashtable<String, String> settings = new Hashtable<>();
         settings.put(Context.INITIAL_CONTEXT_FACTORY, "com.sun.jndi.ldap.LdapCtxFactory");
         settings.put(Context.PROVIDER_URL, url);
-        settings.put("com.sun.jndi.ldap.read.timeout", "20000");
+        settings.put("com.sun.jndi.ldap.read.timeout", "180000");
         return new InitialLdapContext(settings, null);
     }
 
