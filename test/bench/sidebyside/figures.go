@@ -192,10 +192,11 @@ func (r *report) markdown() string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", f.Name, f.amount(ours), f.amount(theirs), ratio, f.amount(bare), of, f.Want, f.Met)
 	}
+	b.WriteString(r.logged())
 	b.WriteString("\nLatency, and CPU time of server and load generator for a request (for an entry where entries are counted):\n\n" +
 		"| work | server | p50 | p90 | p99 | p99.9 | server CPU | client CPU | failed |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, f := range r.Lines {
-		for _, name := range []string{portolan, slapd, bareloop} {
+		for _, name := range []string{portolan, slapd, logging, bareloop} {
 			c := f.Servers[name]
 			if c == nil || c.ServerCPU == 0 {
 				continue
@@ -216,6 +217,23 @@ func (r *report) markdown() string {
 		}
 	}
 	fmt.Fprintf(&b, "\nAll of it took %s.\n", (time.Duration(r.Took) * time.Second).String())
+	return b.String()
+}
+
+// logged is the table of the lines that slapd was also measured on with a log.
+func (r *report) logged() string {
+	var b strings.Builder
+	for _, f := range r.Lines {
+		ours, theirs := f.Servers[portolan], f.Servers[logging]
+		if ours == nil || theirs == nil || theirs.Value == 0 {
+			continue
+		}
+		if b.Len() == 0 {
+			b.WriteString("\nAll of the above is slapd without any log. Portolan writes a line for each operation; beside slapd that does so too " +
+				"(`-d stats`, to a file):\n\n| work | Portolan | slapd with its log | ratio |\n|---|---|---|---|\n")
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %.2f |\n", f.Name, f.amount(ours), f.amount(theirs), ours.Value/theirs.Value)
+	}
 	return b.String()
 }
 

@@ -97,3 +97,22 @@ func TestReplaceFigures(t *testing.T) {
 		t.Error("docs/performance.md has no markers")
 	}
 }
+
+// TestLogged: slapd with its log has a table of its own, with the lines that it was measured on.
+func TestLogged(t *testing.T) {
+	r := &report{Lines: []*figure{
+		{Name: "first", Unit: "/s", Servers: map[string]*cell{portolan: {Value: 300}, slapd: {Value: 200}, logging: {Value: 100}}},
+		{Name: "second", Unit: "/s", Servers: map[string]*cell{portolan: {Value: 300}, slapd: {Value: 200}}},
+	}}
+	text := r.markdown()
+	if !strings.Contains(text, "| first | 300 /s | 200 /s | 1.50 |") || !strings.Contains(text, "| first | 300 /s | 100 /s | 3.00 |") {
+		t.Error(text)
+	}
+	if n := strings.Count(text, "| second |"); n != 1 {
+		t.Errorf("the second line is there %d times", n)
+	}
+	delete(r.Lines[0].Servers, logging)
+	if strings.Contains(r.markdown(), "with its log") {
+		t.Error("a table without lines")
+	}
+}

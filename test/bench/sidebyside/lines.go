@@ -21,6 +21,8 @@ type line struct {
 	servers []string
 	o       bench.Options
 	want    want
+	// logged has slapd measured once more, with a log of what it does.
+	logged bool
 	// before, which may be nil, is done once before the line is measured.
 	before func(ctx context.Context) error
 	// beside runs a client at the same time that pages through everything.
@@ -47,10 +49,10 @@ func (w *work) lines() []line {
 	}
 	const closed, single, rebind = "search uid=X, whole entry", "search, single connection", "bind, the same people again and again"
 	lines := []line{
-		{name: closed, servers: all, o: load(bench.Search, 16, 1), want: want{ratio: 5, ofBare: 0.75, p999: 20_000}},
-		{name: "search, 16 outstanding per connection", servers: all, o: load(bench.Search, 16, 16), want: want{ratio: 20}},
-		{name: "base read", servers: all, o: load(bench.Base, 16, 1), want: want{ratio: 5}},
-		{name: single, servers: all, o: load(bench.Search, 1, 1), want: want{p50: 80}},
+		{name: closed, servers: all, o: load(bench.Search, 16, 1), want: want{ratio: 5, ofBare: 0.75, p999: 20_000}, logged: true},
+		{name: "search, 16 outstanding per connection", servers: all, o: load(bench.Search, 16, 16), want: want{ratio: 20}, logged: true},
+		{name: "base read", servers: all, o: load(bench.Base, 16, 1), want: want{ratio: 5}, logged: true},
+		{name: single, servers: all, o: load(bench.Search, 1, 1), want: want{p50: 80}, logged: true},
 		{name: "search, 64 connections", servers: both, o: load(bench.Search, 64, 1), want: want{p999: 20_000}},
 		{name: "search, 1,000 connections", servers: all, o: load(bench.Search, 1000, 1), want: want{ratio: 4.5, p999: 100_000}},
 		{name: "search with an AND of three", servers: both, o: load(bench.And, 16, 1)},
@@ -59,8 +61,8 @@ func (w *work) lines() []line {
 		{name: "read everybody, pages of 1,000", servers: both, o: load(bench.Paged, 1, 1)},
 		{name: closed + ", once more", servers: own, o: load(bench.Search, 16, 1)},
 		{name: "search beside a client that pages", servers: own, o: load(bench.Search, 16, 1), want: want{against: closed + ", once more", ratio: 0.9}, beside: true},
-		{name: rebind, servers: all, o: again(bench.Bind), want: want{ratio: 5}, before: w.renew},
-		{name: "connect, bind, close", servers: all, o: again(bench.Connect), want: want{ratio: 2.5}},
+		{name: rebind, servers: all, o: again(bench.Bind), want: want{ratio: 5}, before: w.renew, logged: true},
+		{name: "connect, bind, close", servers: all, o: again(bench.Connect), want: want{ratio: 2.5}, logged: true},
 		{name: "bind beside a client that pages", servers: own, o: again(bench.Bind), want: want{against: rebind, ratio: 0.9}, beside: true},
 		{name: "modify one indexed attribute", servers: both, o: load(bench.Modify, 16, 1), want: want{ratio: 10}},
 		{name: "modify, 64 connections", servers: both, o: load(bench.Modify, 64, 1), want: want{ratio: 15, p99: 15_000}},
@@ -113,6 +115,14 @@ func (w *work) measure(ctx context.Context, l line) error {
 		if err := l.before(ctx); err != nil {
 			return err
 		}
+	}
+	if l.logged && w.running[slapd] != nil {
+		stop, err := w.startLogging(ctx)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		l.servers = append(slices.Clone(l.servers), logging)
 	}
 	f := w.figure(l.name, unit, l.want)
 	seen := make(map[string][]*sample)

@@ -19,6 +19,8 @@ import (
 const (
 	portolan = "Portolan"
 	slapd    = "slapd"
+	// logging is slapd that writes what it does into a file, as Portolan does: the log level stats.
+	logging  = "slapd with its log"
 	bareloop = "bare loop"
 )
 
@@ -136,12 +138,12 @@ access to * by group.exact=%[10]q write by users read by * none
 	return os.WriteFile(filepath.Join(dir, "slapd.conf"), []byte(text), 0o600)
 }
 
-func (w *work) startSlapd(ctx context.Context, dir, address string) (*process, error) {
+func (w *work) startSlapd(ctx context.Context, dir, address, log string) (*process, error) {
 	path, err := slapdProgram("slapd")
 	if err != nil {
 		return nil, err
 	}
-	return launch(ctx, "slapd", dir, address, path, "-f", filepath.Join(dir, "slapd.conf"), "-h", "ldap://"+address, "-d", "0")
+	return launch(ctx, "slapd-"+log, dir, address, path, "-f", filepath.Join(dir, "slapd.conf"), "-h", "ldap://"+address, "-d", log)
 }
 
 func (w *work) startBareLoop(ctx context.Context, address string) (*process, error) {

@@ -203,7 +203,7 @@ func (w *work) start(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if p, err = w.startSlapd(ctx, filepath.Join(w.dir, "slapd"), address); err != nil {
+		if p, err = w.startSlapd(ctx, filepath.Join(w.dir, "slapd"), address, "0"); err != nil {
 			w.slapdMissing = err
 			w.missing("slapd: %v", err)
 		} else {
@@ -219,6 +219,25 @@ func (w *work) start(ctx context.Context) error {
 	}
 	w.running[bareloop] = p
 	return nil
+}
+
+// startLogging starts a second slapd on the data of the first, which is possible as long as nothing is written, and returns what
+// ends it.
+func (w *work) startLogging(ctx context.Context) (stop func(), err error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	p, err := w.startSlapd(ctx, filepath.Join(w.dir, "slapd"), address, "stats")
+	if err != nil {
+		return nil, err
+	}
+	w.running[logging] = p
+	return func() {
+		delete(w.running, logging)
+		p.stop()
+		_ = os.Remove(p.log) // some ten MiB a second
+	}, nil
 }
 
 // stopAll ends all servers.
