@@ -242,7 +242,8 @@ func (d *Directory) load(ctx context.Context, o ImportOptions, above dit.CSN) (s
 	sum = &ImportSummary{}
 	now := time.Now()
 	im := &importer{d: d, o: o, sum: sum, csn: above.Next(now, 0),
-		stamp: schema.AppendGeneralizedTime(nil, now.UTC().Truncate(time.Second)), author: []byte(d.Config.Directory.AdminDN)}
+		stamp:  [][]byte{schema.AppendGeneralizedTime(nil, now.UTC().Truncate(time.Second))},
+		author: [][]byte{[]byte(d.Config.Directory.AdminDN)}}
 	for _, suffix := range d.Config.Directory.AllSuffixes() {
 		norm, err := d.Schema().NormalizeDN(nil, []byte(suffix))
 		if err != nil {
@@ -271,7 +272,7 @@ func (d *Directory) load(ctx context.Context, o ImportOptions, above dit.CSN) (s
 		return sum, errors.Join(err, loader.Abort())
 	}
 	sum.Dropped, sum.Hashed, sum.Unusable = im.dropped.Load(), im.hashed.Load(), im.unusable.Load()
-	sum.Findings, sum.Broken, err = d.checkOverlays()
+	sum.Findings, sum.Broken, err = d.checkLoaded(loader)
 	return sum, err
 }
 
@@ -282,7 +283,7 @@ type importer struct {
 	sum *ImportSummary
 	csn dit.CSN
 	// stamp and author are what entries get that do not say when and by whom they were made.
-	stamp, author []byte
+	stamp, author [][]byte
 	// suffixes are the canonical names of the naming contexts.
 	suffixes [][]byte
 
@@ -693,13 +694,13 @@ func (im *importer) complete(d *dit.Draft, number int) error {
 		d.Set(known.EntryCSN, d.CSN.Append(nil))
 	}
 	for _, a := range []struct {
-		t     *schema.AttributeType
-		value []byte
+		t      *schema.AttributeType
+		values [][]byte
 	}{
 		{known.CreateTimestamp, im.stamp}, {known.ModifyTimestamp, im.stamp}, {known.CreatorsName, im.author}, {known.ModifiersName, im.author},
 	} {
 		if d.First(a.t) == nil {
-			d.Set(a.t, a.value)
+			d.Set(a.t, a.values...)
 		}
 	}
 	return nil

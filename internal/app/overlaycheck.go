@@ -9,14 +9,14 @@ import (
 	"portolan/internal/store"
 )
 
-// checkOverlays asks every overlay whether what it keeps is right, all at the same time and in one pass over the entries, and
-// returns the first findings, in the order of the overlays, and how many there are.
-func (d *Directory) checkOverlays() (first []Finding, all int, err error) {
+// checkLoaded asks every overlay whether what it keeps is right in what was just loaded, all at the same time and in one pass over
+// the entries, and returns the first findings, in the order of the overlays, and how many there are.
+func (d *Directory) checkLoaded(l *store.Loader) (first []Finding, all int, err error) {
 	checks := make([]*overlayCheck, 0, len(d.overlays))
 	var begun sync.WaitGroup
 	for i := range d.overlays {
 		if o := &d.overlays[i]; o.Verifies() {
-			c := &overlayCheck{o: o, view: d.Store.View()}
+			c := &overlayCheck{o: o, view: loadedView{d.Store.View(), l}}
 			defer c.view.Close()
 			checks = append(checks, c)
 			begun.Go(c.begin)
@@ -32,10 +32,24 @@ func (d *Directory) checkOverlays() (first []Finding, all int, err error) {
 	return first, all, err
 }
 
+// loadedView is a view of what was just loaded: the loader still knows most names, without reading.
+type loadedView struct {
+	*store.View
+	loader *store.Loader
+}
+
+// ID is that of View.
+func (v loadedView) ID(norm string) (dit.ID, error) {
+	if id := v.loader.Known(norm); id != 0 {
+		return id, nil
+	}
+	return v.View.ID(norm)
+}
+
 // overlayCheck is the check of one overlay, which uses a view of its own.
 type overlayCheck struct {
 	o    *op.Overlay
-	view *store.View
+	view loadedView
 	each func(e *dit.Entry) error
 
 	first []Finding

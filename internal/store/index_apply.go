@@ -395,11 +395,13 @@ func (w *indexer) eachOf(x *index, slots sources, src dit.LargeSource, e *dit.En
 		fallthrough
 	case IndexOrdering:
 		w.inlineKeys(&w.after, x, e, slots)
-		err := eachLarge(src, e, slots, func(d schema.Description, k, v []byte) {
-			w.addLargeKey(&w.after, x, d, dit.LargeValue{Key: k, Value: v})
-		})
-		if err != nil {
-			return err
+		if e.HasLarge() {
+			err := eachLarge(src, e, slots, func(d schema.Description, k, v []byte) {
+				w.addLargeKey(&w.after, x, d, dit.LargeValue{Key: k, Value: v})
+			})
+			if err != nil {
+				return err
+			}
 		}
 		w.after.sort()
 		for _, i := range w.after.rank {

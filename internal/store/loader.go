@@ -201,8 +201,10 @@ func (l *Loader) add(e *dit.Entry, parent string, large []dit.LargeDelta) error 
 func (l *Loader) addLarge(e *dit.Entry, large []dit.LargeDelta) error {
 	list := l.largeKeys[:0]
 	for _, d := range large {
+		prefix := largeKey(nil, e.ID, d.Desc)
 		for _, v := range d.Add {
-			list = append(list, loadLarge{append(largeKey(nil, e.ID, d.Desc), v.Key...), v.Value})
+			key := append(make([]byte, 0, len(prefix)+len(v.Key)), prefix...)
+			list = append(list, loadLarge{append(key, v.Key...), v.Value})
 			l.bytes += int64(len(v.Value))
 		}
 	}
@@ -216,6 +218,9 @@ func (l *Loader) addLarge(e *dit.Entry, large []dit.LargeDelta) error {
 	l.largeKeys = list[:0]
 	return nil
 }
+
+// Known returns the id of an entry by its canonical name, after Finish and from any goroutine; 0 where it does not know.
+func (l *Loader) Known(norm string) dit.ID { return l.names.known(norm) }
 
 // Entries is the number of entries added so far.
 func (l *Loader) Entries() int { return int(l.next - l.first) }
@@ -409,7 +414,9 @@ func (l *Loader) Abort() error {
 	err := errors.Join(l.names.remove(), l.records.remove())
 	for _, w := range l.workers {
 		err = errors.Join(err, w.sorter.remove())
+		w.sorter.tables = nil // Known may be asked for long afterwards
 	}
+	l.records = recordSorter{}
 	for _, b := range []kv.Bulk{l.entries, l.large} {
 		if b != nil {
 			err = errors.Join(err, b.Abort())

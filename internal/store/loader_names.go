@@ -109,6 +109,9 @@ func (t *nameTable) find(name string) (dit.ID, error) {
 	return id, nil
 }
 
+// known is find in what is in memory. It changes nothing: several goroutines may ask when nothing is added any more.
+func (t *nameTable) known(name string) dit.ID { return t.slot(t.hash(name)).id }
+
 // nameFile is a sorted table in a file.
 type nameFile struct {
 	f *os.File

@@ -158,6 +158,24 @@ func TestLoadEqualsAdds(t *testing.T) {
 			if l.Entries() != test.entries+51 || l.Bytes() == 0 {
 				t.Errorf("%d entries, %d octets", l.Entries(), l.Bytes())
 			}
+			v = s.View()
+			known := 0
+			for i := range test.entries {
+				name := fmt.Sprintf("uid=u%d,%s,%s", i, ou(i%50), testSuffix)
+				id, err := v.ID(name)
+				if got := l.Known(name); err != nil || id == 0 || got != id && got != 0 {
+					t.Fatalf("%s: %d is known, %d is there, %v", name, got, id, err)
+				} else if got == id {
+					known++
+				}
+			}
+			v.Close()
+			if all := test.memory == 0; all && known < test.entries || known == 0 {
+				t.Errorf("%d of %d are known", known, test.entries)
+			}
+			if id := l.Known("uid=nobody," + testSuffix); id != 0 {
+				t.Errorf("nobody is known as %d", id)
+			}
 			runs := 0
 			for _, w := range l.workers {
 				runs += w.sorter.next

@@ -205,11 +205,18 @@ func required(s *schema.Schema, d *dit.Draft, t *schema.AttributeType) bool {
 // check reports references to entries that are not there. Names outside the naming contexts are other directories'.
 func (x refint) check(r op.Reader, report func(op.Finding)) (func(e *dit.Entry) error, error) {
 	types := x.types(r.Schema())
+	var shape *dit.Shape // of the entry before: the next is often alike
+	var slots []int
 	return func(e *dit.Entry) error {
-		for slot, desc := range e.Shape().Slots {
-			if !slices.ContainsFunc(types, desc.Type.IsA) {
-				continue
+		if shape != e.Shape() {
+			shape, slots = e.Shape(), slots[:0]
+			for slot, desc := range shape.Slots {
+				if slices.ContainsFunc(types, desc.Type.IsA) {
+					slots = append(slots, slot)
+				}
 			}
+		}
+		for _, slot := range slots {
 			if err := x.checkSlot(r, e, slot, report); err != nil {
 				return err
 			}
