@@ -98,6 +98,8 @@ func (d *Draft) Reset() {
 func (e *Entry) Edit(r LargeReader) *Draft {
 	d := &Draft{ID: e.ID, Parent: e.Parent, UUID: e.UUID, CSN: e.CSN, RDN: e.RDN, NormRDN: e.NormRDN, Base: e,
 		Attrs: make([]DraftAttr, len(e.shape.Slots), len(e.shape.Slots)+4)}
+	// Most attributes have one value: together they have one list, of which each has a part that does not grow into the next.
+	values := make([][]byte, 0, len(e.shape.Slots)+8)
 	for i, desc := range e.shape.Slots {
 		a := &d.Attrs[i]
 		a.Desc = desc
@@ -106,13 +108,15 @@ func (e *Entry) Edit(r LargeReader) *Draft {
 			a.Large = &DraftLarge{count: count, has: func(key []byte) (bool, error) { return r.LargeHas(e, slot, key) }}
 			continue
 		}
+		from := len(values)
 		for v := e.Values(i); ; {
 			b, ok := v.Next()
 			if !ok {
 				break
 			}
-			a.Values = append(a.Values, b)
+			values = append(values, b)
 		}
+		a.Values = values[from:len(values):len(values)]
 	}
 	return d
 }

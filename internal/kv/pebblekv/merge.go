@@ -41,8 +41,7 @@ func engineMerger(m kv.Merger) *pebble.Merger {
 			if m == nil {
 				return nil, errNoMerger
 			}
-			f := &fold{m: m, key: append([]byte(nil), key...)}
-			return f, f.add(value)
+			return newFold(m, key, value)
 		},
 	}
 }
@@ -55,6 +54,23 @@ type fold struct {
 	older bool // parts are in order from new to old
 	buf   []byte
 	ends  []int // part i is buf[ends[i-1]:ends[i]], tag included
+
+	// room is what key, buf and ends begin in: there is a fold for every key that is flushed or compacted, and most have one or
+	// two short parts.
+	room struct {
+		octets [96]byte
+		ends   [4]int
+	}
+}
+
+// newFold begins a fold with its first part.
+func newFold(m kv.Merger, key, stored []byte) (*fold, error) {
+	f := &fold{m: m}
+	room := f.room.octets[:]
+	n := min(len(key), len(room))
+	f.key = append(room[:0:n], key...)
+	f.buf, f.ends = room[n:n], f.room.ends[:0]
+	return f, f.add(stored)
 }
 
 var _ pebble.ValueMerger = (*fold)(nil)
@@ -80,9 +96,13 @@ func (f *fold) MergeOlder(stored []byte) error {
 // Finish is called by the engine. includesBase says that nothing older exists for the key. When it is false, and no value
 // was among the parts, the result is an operand again.
 func (f *fold) Finish(includesBase bool) ([]byte, io.Closer, error) {
+	if len(f.ends) == 1 && (f.buf[0] == tagValue || !includesBase) {
+		return f.buf, nil, nil // as it came
+	}
 	var base []byte
 	hasBase := false
-	ops := make([][]byte, 0, len(f.ends))
+	var few [4][]byte
+	ops := few[:0]
 	for n := range f.ends {
 		i := n
 		if f.older {
