@@ -14,9 +14,12 @@ import (
 
 // Lengths of the queues, and the bounds of a group that one Sync makes durable.
 const (
-	queueLength   = 256
-	ackLength     = 4
-	groupPending  = 1024
+	queueLength  = 256
+	ackLength    = 4
+	groupPending = 1024
+	// groupEnough is how much work an idle disk is not kept waiting for more of. Smaller groups have the disk busy while others are
+	// evaluated, but each has its own costs: of 64 clients, 8 changed a sixth to a half more a second than with as many as there were.
+	groupEnough   = 8
 	groupOctets   = 8 << 20
 	maxKnownNames = 10_000
 	// foldCounts is the number of operands on one child count after which they are folded, so that reading it stays cheap.
@@ -183,6 +186,14 @@ func (q *sequencer) run() {
 			<-q.s.idle
 			q.send()
 			continue
+		}
+		if len(q.open.work) >= groupEnough {
+			select {
+			case <-q.s.idle:
+				q.send()
+				continue
+			default:
+			}
 		}
 		select {
 		case p := <-q.s.in:

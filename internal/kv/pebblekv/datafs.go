@@ -14,12 +14,22 @@ import (
 	"portolan/internal/kv"
 )
 
-// dataFS is the engine's file system with three changes: directories are private to the user, a lock that is held says so
-// as kv.ErrLocked, and a read-only store can be locked on a medium that cannot be written to.
+// dataFS is the engine's file system with four changes: directories are private to the user, a lock that is held says so
+// as kv.ErrLocked, a read-only store can be locked on a medium that cannot be written to, and flushes and compactions are paced.
 type dataFS struct {
 	vfs.FS
 	readOnly bool
 	disk     bool // FS is the disk: system calls may be used beside it
+	pace     *pacer
+}
+
+// Create is called by the engine.
+func (f *dataFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, category)
+	if err != nil || f.pace == nil {
+		return file, err
+	}
+	return f.pace.file(file, category), nil
 }
 
 // MkdirAll is called by the engine. A directory holds password hashes, so nobody else may look into it.

@@ -44,6 +44,7 @@ type DB struct {
 	health  io.Closer // watches for slow disks; nil on an injected file system
 	dir     string
 	sync    *pebble.WriteOptions
+	pace    *pacer
 	merger  kv.Merger
 	trouble *trouble
 	blocks  *blockCache
@@ -73,7 +74,7 @@ func Open(dir string, opts Options) (_ *DB, err error) {
 	t := newTrouble(opts)
 	db := &DB{
 		dir: dir, ro: opts.ReadOnly, merger: opts.Merger, trouble: t,
-		sync: pebble.Sync,
+		sync: pebble.Sync, pace: newPacer(),
 	}
 	if opts.DisableWALSync {
 		db.sync = pebble.NoSync
@@ -82,7 +83,7 @@ func Open(dir string, opts Options) (_ *DB, err error) {
 	if base == nil {
 		base, db.health = vfs.WithDiskHealthChecks(vfs.Default, slowDisk, nil, t.slowDisk)
 	}
-	db.fs = &dataFS{FS: base, readOnly: opts.ReadOnly, disk: opts.FS == nil}
+	db.fs = &dataFS{FS: base, readOnly: opts.ReadOnly, disk: opts.FS == nil, pace: db.pace}
 	db.ctx, db.stop = context.WithCancel(context.Background())
 	db.blocks = newBlockCache(opts.CacheBytes, opts.MemtableBytes, opts.ReadOnly)
 	defer func() {
@@ -93,6 +94,7 @@ func Open(dir string, opts Options) (_ *DB, err error) {
 		}
 	}()
 	db.eng = engineOptions(opts, db.fs, t, db.blocks)
+	db.eng.AddEventListener(db.pace.listener())
 	defer t.catch(&err)
 	db.p, err = pebble.Open(dir, db.eng)
 	if err != nil {
@@ -178,6 +180,7 @@ func (db *DB) Sync() (err error) {
 		return nil
 	}
 	defer db.trouble.catch(&err)
+	db.pace.sync()
 	// A record that holds nothing goes into the journal behind all that was applied, and is waited for. Where the journal
 	// moved to a new file meanwhile, the engine synced the old one when it closed it.
 	return db.wrap("sync", db.p.LogData(nil, db.sync))
