@@ -33,7 +33,7 @@ const (
 	flushAt    = 32 << 10
 	flushEvery = 200 * time.Millisecond
 	// keepBuffer is the largest buffer that is used again: while one is being written the other one fills.
-	keepBuffer = 512 << 10
+	keepBuffer = 2 << 20
 	// maxBuffered bounds what waits for a slow disk.
 	maxBuffered = 8 << 20
 )

@@ -26,7 +26,7 @@ import (
 
 const (
 	// idle is for how long a process may have nothing to do.
-	idle = time.Minute
+	idle = 15 * time.Second
 	// again is how long after one that failed another is tried.
 	again = 10 * time.Second
 )

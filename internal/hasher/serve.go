@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"encoding/gob"
 	"io"
+	"runtime/debug"
 	"sync"
+	"time"
 
 	"portolan/internal/credential"
 	"portolan/internal/privilege"
 )
+
+// tidyAfter is how long after the last hash memory is given back.
+const tidyAfter = 500 * time.Millisecond
 
 // Serve is the process: it answers the requests that it reads until there are no more, and returns when all are answered. How many
 // are computed at a time is up to the server.
@@ -18,6 +23,9 @@ func Serve(in io.Reader, out io.Writer) error {
 	var write sync.Mutex
 	var work sync.WaitGroup
 	defer work.Wait()
+	// What hashes took goes back to the system when no other comes soon.
+	tidy := time.AfterFunc(tidyAfter, debug.FreeOSMemory)
+	defer tidy.Stop()
 	for {
 		var q request
 		if err := dec.Decode(&q); err == io.EOF {
@@ -27,6 +35,7 @@ func Serve(in io.Reader, out io.Writer) error {
 		}
 		work.Go(func() {
 			a := compute(&q)
+			tidy.Reset(tidyAfter)
 			write.Lock()
 			defer write.Unlock()
 			_ = enc.Encode(a) // where nobody reads any more, nothing more is asked either

@@ -75,7 +75,7 @@ const nodeSize = 128
 // everybody asks for all of them.
 func newCaches(limit, entries int64) *caches {
 	share := uint64(limit)
-	c := &caches{entries: newEntryCache(limit), ids: newIDTable(limit/8, entries*3), lookups: newIDTable(limit/16, 0)}
+	c := &caches{entries: newEntryCache(limit), ids: newIDTable(limit/8, entries*2), lookups: newIDTable(limit/16, 0)}
 	c.lists = otter.Must(&otter.Options[string, idList]{
 		MaximumWeight: max(share/16, 1<<10),
 		Weigher:       func(k string, l idList) uint32 { return uint32(len(k) + 8*len(l.ids) + nodeSize) },
