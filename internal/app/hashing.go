@@ -1,6 +1,8 @@
 package app
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -14,8 +16,14 @@ import (
 // HashCommand is the command of this program that HashPasswords is.
 const HashCommand = "hash-passwords"
 
-// HashPasswords is the process that a server has for hashes of which it knows nothing. It ends with in.
-func HashPasswords(in io.Reader, out io.Writer) error { return hasher.Serve(in, out) }
+// HashPasswords is the process that a server has for hashes of which it knows nothing. It ends with in. Passwords are in its memory,
+// so nobody else may look into that; and it gives up what the server may not have given up yet when it started this.
+func HashPasswords(in io.Reader, out, stderr io.Writer) error {
+	if err := errors.Join(privilege.Harden(), privilege.Renounce()); err != nil {
+		fmt.Fprintln(stderr, "portolan: the process that hashes passwords keeps privileges that it does not need:", err)
+	}
+	return hasher.Serve(in, out)
+}
 
 // newHasher returns what computes the hashes that should give way to everything else; nil where nothing can give way, or the
 // program is none that could be run again.
