@@ -32,7 +32,8 @@ type pacer struct {
 	synced  atomic.Int64 // when Sync was called last, since began
 	logs    atomic.Int64 // journals that were begun, of each of which there is a memtable
 	flushed atomic.Int64 // those whose memtables are in tables
-	level0  atomic.Int64 // flushes since the first level was compacted
+	level0  atomic.Int64 // flushes that are in the first level
+	taken   atomic.Int64 // of these those that are being compacted
 }
 
 func newPacer() *pacer {
@@ -58,12 +59,23 @@ func (p *pacer) listener() pebble.EventListener {
 				p.level0.Add(1)
 			}
 		},
+		CompactionBegin: func(info pebble.CompactionInfo) {
+			if fromLevel0(&info) {
+				p.taken.Store(p.level0.Load())
+			}
+		},
 		CompactionEnd: func(info pebble.CompactionInfo) {
-			if info.Err == nil && len(info.Input) > 0 && info.Input[0].Level == 0 {
-				p.level0.Store(0)
+			if taken := p.taken.Load(); fromLevel0(&info) && info.Err == nil {
+				p.taken.Add(-taken)
+				p.level0.Add(-taken)
 			}
 		},
 	}
+}
+
+// fromLevel0 reports whether a compaction takes tables of the first level. Mostly it takes all, and another one soon otherwise.
+func fromLevel0(info *pebble.CompactionInfo) bool {
+	return len(info.Input) > 0 && info.Input[0].Level == 0
 }
 
 // mayRest reports whether a flush, or a compaction, may take its time.

@@ -44,9 +44,27 @@ func TestPace(t *testing.T) {
 			for range paceBehind {
 				l.FlushEnd(pebble.FlushInfo{Input: 1})
 			}
+			l.CompactionBegin(pebble.CompactionInfo{Input: []pebble.LevelInfo{{Level: 0}, {Level: 5}}})
+			l.FlushEnd(pebble.FlushInfo{Input: 1})
 			l.CompactionEnd(pebble.CompactionInfo{Input: []pebble.LevelInfo{{Level: 0}, {Level: 5}}})
 			p.sync()
 		}, 15 * time.Millisecond},
+		{"another level was compacted", "pebble-compaction", func(p *pacer, l pebble.EventListener) {
+			for range paceBehind {
+				l.FlushEnd(pebble.FlushInfo{Input: 1})
+			}
+			l.CompactionBegin(pebble.CompactionInfo{Input: []pebble.LevelInfo{{Level: 5}, {Level: 6}}})
+			l.CompactionEnd(pebble.CompactionInfo{Input: []pebble.LevelInfo{{Level: 5}, {Level: 6}}})
+			p.sync()
+		}, 0},
+		{"it came to be deep meanwhile", "pebble-compaction", func(p *pacer, l pebble.EventListener) {
+			l.CompactionBegin(pebble.CompactionInfo{Input: []pebble.LevelInfo{{Level: 0}, {Level: 5}}})
+			for range paceBehind {
+				l.FlushEnd(pebble.FlushInfo{Input: 1})
+			}
+			l.CompactionEnd(pebble.CompactionInfo{Input: []pebble.LevelInfo{{Level: 0}, {Level: 5}}})
+			p.sync()
+		}, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			at := time.Unix(1000, 0)
