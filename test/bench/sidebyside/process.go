@@ -155,6 +155,13 @@ func sum[N int64 | time.Duration](pid int, of func(pid int) (N, error)) (all N, 
 	return all, nil
 }
 
+// ownCPUTime returns the processor time that this process has used, without its children.
+func ownCPUTime() (time.Duration, error) {
+	var u syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
+}
+
 // cpuTime returns the processor time that a process and its children have used.
 func cpuTime(pid int) (time.Duration, error) { return sum(pid, cpuTimeOf) }
 
