@@ -63,6 +63,15 @@ func (r Result) OK() bool { return r.Index >= 0 }
 // never match. Values are tried in order; at most MaxValues of them and no further ones once 2 MaxWork are spent.
 // p must be valid; runs in a Pool.
 func (p Params) Check(values [][]byte, password []byte) Result {
+	r := Try(values, password)
+	if !r.OK() {
+		r.Dummy = p.Equalize(password, r.Spent)
+	}
+	return r
+}
+
+// Try is Check without what makes failures alike: whoever fails must be told so only after Equalize.
+func Try(values [][]byte, password []byte) Result {
 	r := Result{Index: -1}
 	for i, stored := range values {
 		if i >= MaxValues || r.Spent.Work > 2*MaxWork {
@@ -85,7 +94,6 @@ func (p Params) Check(values [][]byte, password []byte) Result {
 			return r
 		}
 	}
-	r.Dummy = p.Equalize(password, r.Spent)
 	return r
 }
 

@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// cheap are parameters that take no time.
-var cheap = credential.Params{Memory: 64, Time: 1, Threads: 1, SaltLen: 16, KeyLen: 32}
+// small are parameters that take little time, but more than is computed here in any case.
+var small = credential.Params{Memory: 1024, Time: 1, Threads: 1, SaltLen: 16, KeyLen: 32}
 
 // logged takes what is logged.
 type logged struct {
@@ -99,11 +99,11 @@ func TestSameAsHere(t *testing.T) {
 	salts := func() io.Reader { return rand.NewChaCha8([32]byte{1}) }
 	var here credential.Here
 	stored := func(password string) []byte {
-		hash, err := h.Hash(cheap, []byte(password), salts())
+		hash, err := h.Hash(small, []byte(password), salts())
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := here.Hash(cheap, []byte(password), salts())
+		want, err := here.Hash(small, []byte(password), salts())
 		if err != nil || !bytes.Equal(hash, want) {
 			t.Errorf("%s, want %s (%v)", hash, want, err)
 		}
@@ -117,15 +117,15 @@ func TestSameAsHere(t *testing.T) {
 	}
 	for name, values := range lists {
 		for _, password := range [][]byte{[]byte("right"), []byte("wrong"), {}, long, []byte("right\x00")} {
-			got, want := h.Check(cheap, values, password), here.Check(cheap, values, password)
+			got, want := h.Check(small, values, password), here.Check(small, values, password)
 			if got.Index != want.Index || got.Spent != want.Spent || got.Dummy != want.Dummy || got.Skipped != want.Skipped ||
 				got.Secret.Scheme() != want.Secret.Scheme() || (got.Err == nil) != (want.Err == nil) || got.Err != nil && got.Err.Error() != want.Err.Error() {
 				t.Errorf("%s, %.10q: %+v, want %+v", name, password, got, want)
 			}
 		}
 	}
-	for _, spent := range []credential.Cost{{}, {Work: cheap.Cost().Work / 2}, cheap.Cost()} {
-		if got, want := h.Equalize(cheap, []byte("x"), spent), here.Equalize(cheap, []byte("x"), spent); got != want {
+	for _, spent := range []credential.Cost{{}, {Work: small.Cost().Work / 2}, small.Cost()} {
+		if got, want := h.Equalize(small, []byte("x"), spent), here.Equalize(small, []byte("x"), spent); got != want {
 			t.Errorf("%v costs %v to equalize, want %v", spent, got, want)
 		}
 	}
@@ -136,7 +136,7 @@ func TestSameAsHere(t *testing.T) {
 			t.Errorf("%v, want %v", got, want)
 		}
 	}
-	if _, err := h.Hash(cheap, []byte("x"), strings.NewReader("short")); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := h.Hash(small, []byte("x"), strings.NewReader("short")); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Error("a salt that could not be had:", err)
 	}
 	if h.pid() == 0 {
@@ -153,7 +153,7 @@ func TestManyAsk(t *testing.T) {
 	hashes := make([][]byte, 8)
 	for i := range hashes {
 		var err error
-		if hashes[i], err = h.Hash(cheap, []byte(strconv.Itoa(i)), rand.NewChaCha8([32]byte{byte(i)})); err != nil {
+		if hashes[i], err = h.Hash(small, []byte(strconv.Itoa(i)), rand.NewChaCha8([32]byte{byte(i)})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -162,7 +162,7 @@ func TestManyAsk(t *testing.T) {
 		wait.Go(func() {
 			for n := range 40 {
 				i := (n + g) % len(hashes)
-				if r := h.Check(cheap, hashes, []byte(strconv.Itoa(i))); r.Index != i {
+				if r := h.Check(small, hashes, []byte(strconv.Itoa(i))); r.Index != i {
 					t.Errorf("password %d fits hash %d", i, r.Index)
 				}
 			}
@@ -170,7 +170,7 @@ func TestManyAsk(t *testing.T) {
 	}
 	wait.Wait()
 	h.Close()
-	if r := h.Check(cheap, hashes, []byte("3")); r.Index != 3 || h.pid() != 0 {
+	if r := h.Check(small, hashes, []byte("3")); r.Index != 3 || h.pid() != 0 {
 		t.Error("after Close:", r.Index, h.pid())
 	}
 	if n := log.count("level=WARN"); n != 0 {
@@ -181,13 +181,13 @@ func TestManyAsk(t *testing.T) {
 // A process that is killed is missed by nobody: what it was asked is computed here, and later there is another.
 func TestKilled(t *testing.T) {
 	h, log, now := newHasher(t, itself(t), "serve")
-	hash, err := h.Hash(cheap, []byte("right"), rand.NewChaCha8([32]byte{}))
+	hash, err := h.Hash(small, []byte("right"), rand.NewChaCha8([32]byte{}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	check := func() {
 		t.Helper()
-		if r := h.Check(cheap, [][]byte{hash}, []byte("right")); !r.OK() {
+		if r := h.Check(small, [][]byte{hash}, []byte("right")); !r.OK() {
 			t.Fatalf("%+v", r)
 		}
 	}
@@ -198,7 +198,7 @@ func TestKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		asked := make(chan credential.Result)
-		go func() { asked <- h.Check(cheap, [][]byte{hash}, []byte("right")) }()
+		go func() { asked <- h.Check(small, [][]byte{hash}, []byte("right")) }()
 		for h.waiting() == 0 { // the question is on its way
 			time.Sleep(time.Millisecond)
 		}
@@ -238,11 +238,11 @@ func TestNoProcess(t *testing.T) {
 	for _, command := range []string{filepath.Join(t.TempDir(), "absent"), "/bin/false", "/bin/echo", "yes"} {
 		h, log, now := newHasher(t, command)
 		for range 3 {
-			hash, err := h.Hash(cheap, []byte("right"), rand.NewChaCha8([32]byte{}))
+			hash, err := h.Hash(small, []byte("right"), rand.NewChaCha8([32]byte{}))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r := h.Check(cheap, [][]byte{hash}, []byte("right")); !r.OK() {
+			if r := h.Check(small, [][]byte{hash}, []byte("right")); !r.OK() {
 				t.Errorf("%s: %+v", command, r)
 			}
 			h.ended.Wait()
@@ -257,7 +257,7 @@ func TestNoProcess(t *testing.T) {
 // A process that has nothing to do ends, and the next question starts another.
 func TestRest(t *testing.T) {
 	h, log, _ := newHasher(t, itself(t), "serve")
-	if _, err := h.Hash(cheap, []byte("x"), rand.NewChaCha8([32]byte{})); err != nil {
+	if _, err := h.Hash(small, []byte("x"), rand.NewChaCha8([32]byte{})); err != nil {
 		t.Fatal(err)
 	}
 	h.mu.Lock()
@@ -268,7 +268,7 @@ func TestRest(t *testing.T) {
 	if h.pid() != 0 {
 		t.Fatal("it goes on")
 	}
-	h.Equalize(cheap, []byte("x"), credential.Cost{})
+	h.Equalize(small, []byte("x"), credential.Cost{})
 	if h.pid() == 0 {
 		t.Error("no other was started")
 	}
@@ -278,6 +278,19 @@ func TestRest(t *testing.T) {
 	}
 	if n := log.count("level=WARN"); n != 0 {
 		t.Errorf("%d warnings", n)
+	}
+}
+
+// A digest is compared here, and only what makes failures alike is left to the process.
+func TestCheap(t *testing.T) {
+	h, _, _ := newHasher(t, itself(t), "serve")
+	values := [][]byte{[]byte("{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=")} // of "secret"
+	if r := h.Check(small, values, []byte("secret")); !r.OK() || r.Dummy != (credential.Cost{}) || h.pid() != 0 {
+		t.Errorf("%+v, process %d", r, h.pid())
+	}
+	want := small.Check(values, []byte("wrong"))
+	if r := h.Check(small, values, []byte("wrong")); r.OK() || r.Spent != want.Spent || r.Dummy != want.Dummy || h.pid() == 0 {
+		t.Errorf("%+v, want %+v, process %d", r, want, h.pid())
 	}
 }
 
