@@ -9,10 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +21,7 @@ import (
 	"portolan/internal/credential"
 	"portolan/internal/dit"
 	"portolan/internal/guard/shapes"
+	"portolan/internal/inorder"
 	"portolan/internal/op"
 	"portolan/internal/schema"
 	"portolan/internal/store"
@@ -297,7 +296,6 @@ type importBatch struct {
 	first  int // number of the first record over all files
 	items  []importItem
 	read   int64 // octets up to its end, over all files
-	ready  chan struct{}
 }
 
 // importItem is one record and what became of it.
@@ -316,59 +314,17 @@ const batchRecords = 64
 
 // each reads all files, gives batches to work in parallel, and to collect in order. The first error of collect ends it.
 func (im *importer) each(ctx context.Context, collect func(*importBatch) error, work func(*importBatch)) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	workers := runtime.GOMAXPROCS(0)
-	todo := make(chan *importBatch, 2*workers)
-	order := make(chan *importBatch, 4*workers)
-	var running sync.WaitGroup
-	defer running.Wait() // they read the store, which is closed next
-	for range workers {
-		running.Go(func() {
-			for b := range todo {
-				if ctx.Err() == nil {
-					work(b)
-				}
-				close(b.ready)
-			}
-		})
-	}
-	failed := make(chan error, 1)
-	go func() {
-		defer close(order)
-		defer close(todo)
-		failed <- im.read(func(b *importBatch) bool {
-			select {
-			case todo <- b:
-			case <-ctx.Done():
-				return false
-			}
-			select {
-			case order <- b:
-				return true
-			case <-ctx.Done():
-				return false
-			}
-		})
-	}()
 	var total int64
 	for i := range im.o.Sources {
 		total += im.o.Sources[i].Size
 	}
-	for b := range order {
-		<-b.ready
-		if ctx.Err() != nil {
-			continue // it may not have been worked on
-		}
+	return inorder.Each(ctx, im.read, work, func(b *importBatch) error {
 		if err := collect(b); err != nil {
-			cancel()
-			for range order { // the reader ends with ctx
-			}
 			return err
 		}
 		im.o.Progress.tell(b.read, total)
-	}
-	return errors.Join(ctx.Err(), <-failed)
+		return nil
+	})
 }
 
 // read splits the files into batches.
@@ -382,7 +338,7 @@ func (im *importer) read(give func(*importBatch) bool) error {
 		}
 		split := ldif.NewSplitter(in, ldif.Options{})
 		for more := true; more; {
-			b := &importBatch{source: source, first: records, ready: make(chan struct{})}
+			b := &importBatch{source: source, first: records}
 			for len(b.items) < batchRecords {
 				block, line, err := split.Next(nil)
 				if errors.Is(err, io.EOF) {

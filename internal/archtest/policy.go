@@ -13,9 +13,10 @@ ldap                 < ber
 ldif                 < ldap
 internal/schema      < ldap
 internal/dit         < ber ldap internal/schema            # ber: entries are kept in wire form
+internal/inorder     <
 internal/kv          <
 internal/kv/*        < internal/kv
-internal/store       < ber ldap internal/schema internal/dit internal/kv
+internal/store       < ber ldap internal/schema internal/dit internal/kv internal/inorder
 internal/access      < ldap internal/schema internal/dit
 internal/credential  <
 internal/op          < ber ldap internal/dit internal/schema internal/access   # ber: messages that precede a result; schema, access: extensions are given attribute types and effective rights

@@ -141,7 +141,7 @@ func (c *indexCheck) compare() (err error) {
 	}
 	defer func() { err = first(err, it.Close()) }()
 	stored := it.First()
-	sources, err := c.sorter.sources()
+	sources, err := c.sorter.whole().sources()
 	if err != nil {
 		return err
 	}

@@ -262,17 +262,16 @@ func (l *Loader) finish() error {
 			b.Abort() // after Finish it does nothing
 		}
 	}()
-	// What sorted the records is of no use to the postings, and the other way round.
-	posted := make([]error, len(l.workers))
-	var merging sync.WaitGroup
-	for i, w := range l.workers {
-		merging.Go(func() { posted[i] = w.mergePostings(open) })
+	var sorters []*postingSorter
+	for _, w := range l.workers {
+		sorters = append(sorters, w.sorter)
 	}
+	var merging sync.WaitGroup
+	var posted error
+	merging.Go(func() { posted = mergeParts(sorters, open) })
 	err := l.mergeRecords(open)
 	merging.Wait()
-	for _, e := range posted {
-		err = first(err, e)
-	}
+	err = first(err, posted)
 	if err != nil {
 		return err
 	}
@@ -388,19 +387,6 @@ func twice(key []byte) error {
 		return ldap.Errorf(ldap.EntryAlreadyExists, "there are two entries of the entryUUID %x-%x-%x-%x-%x", key[1:5], key[5:7], key[7:9], key[9:11], key[11:17])
 	}
 	return ldap.Errorf(ldap.EntryAlreadyExists, "there are two entries of the name %s beneath the same parent", key[9:])
-}
-
-// mergePostings writes the postings of the worker's indexes.
-func (w *loadWorker) mergePostings(open func() (kv.Bulk, error)) error {
-	bulk, err := open()
-	if err != nil {
-		return err
-	}
-	sources, err := w.sorter.sources()
-	if err != nil {
-		return err
-	}
-	return mergePostingRuns(sources, bulk.Add)
 }
 
 // Abort ends a load that is not finished, and removes all that it has left. It may be called at any time, also after

@@ -424,12 +424,11 @@ func (s *postingSorter) look() error {
 	return s.spillTables()
 }
 
-// ordered returns the tables in the order of their keys, each sorted.
+// ordered returns the tables in the order of their keys.
 func (s *postingSorter) ordered() []*postingTable {
 	var out []*postingTable
 	for _, t := range s.tables {
 		if t != nil {
-			t.sort()
 			out = append(out, t)
 		}
 	}
@@ -441,6 +440,7 @@ func (s *postingSorter) spillTables() error {
 	err := s.spill(func(w *runWriter) error {
 		var data []byte
 		for _, t := range s.ordered() {
+			t.sort()
 			for _, o := range t.order {
 				i := &t.items[o.item]
 				data = t.appendIDs(data[:0], i)
@@ -458,15 +458,6 @@ func (s *postingSorter) spillTables() error {
 		}
 	}
 	return err
-}
-
-// sources returns all postings as sources, to be merged; keys are prefixes of postings without their final zero.
-func (s *postingSorter) sources() ([]sorted, error) {
-	out, err := readers(s.runs)
-	if err != nil {
-		return nil, err
-	}
-	return append(out, &memoryPostings{tables: s.ordered(), at: -1, order: s.next}), nil
 }
 
 // memoryPostings is the part that was not spilled.
@@ -495,41 +486,3 @@ func (m *memoryPostings) next() (bool, error) {
 func (m *memoryPostings) key() []byte  { return m.k }
 func (m *memoryPostings) data() []byte { return m.d }
 func (m *memoryPostings) rank() int    { return m.order }
-
-// mergePostingRuns writes the chunks of all postings of the sources, in the order of their keys.
-func mergePostingRuns(sources []sorted, emit func(key, value []byte) error) error {
-	m, err := newRunMerger(sources)
-	if err != nil {
-		return err
-	}
-	w := chunkWriter{emit: emit}
-	var prefix []byte
-	for top := m.top(); top != nil; top = m.top() {
-		prefix = append(append(prefix[:0], top.key()...), 0)
-		w.begin(prefix)
-		for last := uint64(0); top != nil && bytes.Equal(top.key(), prefix[:len(prefix)-1]); top = m.top() {
-			// Each record begins with a whole id; records of one key come in ascending order of ids.
-			id := uint64(0)
-			for data := top.data(); len(data) > 0; {
-				d, n := binary.Uvarint(data)
-				if n <= 0 {
-					return errors.New("store: a temporary file for sorting is damaged")
-				}
-				data = data[n:]
-				if id += d; id > last {
-					if err := w.add(id); err != nil {
-						return err
-					}
-					last = id
-				}
-			}
-			if err := m.advance(); err != nil {
-				return err
-			}
-		}
-		if err := w.flush(); err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -385,7 +385,7 @@ func TestPostingSorterAgainstModel(t *testing.T) {
 		for k, w := range chunks {
 			model[k] = w.appendChunk(nil)
 		}
-		sources, err := s.sources()
+		sources, err := s.whole().sources()
 		if err != nil {
 			t.Fatal(err)
 		}

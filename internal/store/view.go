@@ -208,37 +208,6 @@ func getID(r kv.Reader, key []byte, buf *[]byte) (dit.ID, error) {
 	return id, nil
 }
 
-// EachEntry calls f for all entries, in the order in which they came. It passes the caches by. An error of f ends it.
-func (v *View) EachEntry(f func(e *dit.Entry) error) (err error) {
-	r, err := v.kvReader()
-	if err != nil {
-		return err
-	}
-	it, err := r.Iter([]byte{spaceEntry}, []byte{spaceEntry + 1})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		value, err := it.Value()
-		if err != nil {
-			return err
-		}
-		id, ok := readID(it.Key()[1:])
-		if !ok {
-			return corrupt("%x is not the key of an entry", it.Key())
-		}
-		e, err := dit.DecodeEntry(v.gen.shapes, id, value)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-		if err := f(e); err != nil {
-			return err
-		}
-	}
-	return it.Err()
-}
-
 // ByUUID returns the entry of an entryUUID, or nil.
 func (v *View) ByUUID(id uuid.UUID) (*dit.Entry, error) {
 	r, err := v.kvReader()
