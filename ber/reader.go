@@ -58,8 +58,20 @@ func (r *Reader) Any(tag *byte, body *Reader) bool {
 
 // Element reads one element that must have this identifier octet, its contents into body.
 func (r *Reader) Element(tag byte, body *Reader) bool {
+	b := *r
+	if len(b) < 2 || b[0] != tag || tag&NumberMask == NumberMask {
+		return false
+	}
+	// Most elements are short.
+	if end := 2 + int(b[1]); end < 2+0x80 {
+		if end > len(b) {
+			return false
+		}
+		*body, *r = b[2:end:end], b[end:]
+		return true
+	}
 	var got byte
-	return r.PeekIs(tag) && r.Any(&got, body)
+	return r.Any(&got, body)
 }
 
 // Optional reads the next element into body if it has this identifier octet. It returns false only where the element

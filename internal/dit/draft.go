@@ -152,6 +152,9 @@ func (d *Draft) First(t *schema.AttributeType) []byte {
 	return nil
 }
 
+// Touched reports whether the attribute was changed in the draft.
+func (a *DraftAttr) Touched() bool { return a.touched }
+
 // Touched reports whether the attribute of this description was changed in the draft.
 func (d *Draft) Touched(desc schema.Description) bool {
 	a := d.Attr(desc)

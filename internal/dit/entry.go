@@ -44,10 +44,11 @@ type Entry struct {
 	// Class bits that searches ask for on every entry.
 	Alias, Referral, Subentry bool
 
-	shape *Shape
-	off   []uint32 // len(shape.Slots)+1 offsets into blob
-	blob  []byte
-	large []largeSlot // ascending by slot; nil for almost every entry
+	shape   *Shape
+	classes *classes
+	off     []uint32 // len(shape.Slots)+1 offsets into blob
+	blob    []byte
+	large   []largeSlot // ascending by slot; nil for almost every entry
 }
 
 // largeSlot says that the values of a slot live in keys of their own.

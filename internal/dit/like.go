@@ -41,10 +41,49 @@ func (l *sealed) check(s *schema.Schema, d *Draft) (*schema.ObjectClass, error) 
 	return structural, nil
 }
 
+// fine is what was found right about entries of one shape: their object classes, and the structural one of these.
+type fine struct {
+	classes    *classes
+	structural *schema.ObjectClass
+}
+
+// likeBase reports whether the draft has the attributes of the entry that it edits, in the same order, and its object classes.
+func (d *Draft) likeBase(s *schema.Schema) bool {
+	b := d.Base
+	if b == nil || b.shape.of == nil || b.shape.of.Schema != s || !d.has(b.shape.Slots) {
+		return false
+	}
+	a := d.Attr(schema.Description{Type: s.Known.ObjectClass})
+	return a != nil && !a.touched
+}
+
+// check is Schema.CheckEntry of a draft that is like its base, an entry of this shape.
+func (s *Shape) check(sch *schema.Schema, d *Draft) (*schema.ObjectClass, error) {
+	if f := s.fine.Load(); f != nil && f.classes == d.Base.classes && d.singles() {
+		return f.structural, nil
+	}
+	structural, err := sch.CheckEntry(draftView{d})
+	if err == nil {
+		s.fine.Store(&fine{d.Base.classes, structural})
+	}
+	return structural, err
+}
+
+// inOrder are places in their own order.
+var inOrder = func() (list [64]int) {
+	for i := range list {
+		list[i] = i
+	}
+	return list
+}()
+
 // arrange returns the places of the draft's attributes in the order of an entry, and the entry's shape.
 func (d *Draft) arrange(shapes *Shapes) ([]int, *Shape) {
 	if l := d.last; l != nil && l.shapes == shapes && d.has(l.slots) {
 		return l.order, l.shape
+	}
+	if b := d.Base; b != nil && b.shape.of == shapes && len(d.Attrs) <= len(inOrder) && d.has(b.shape.Slots) {
+		return inOrder[:len(d.Attrs)], b.shape
 	}
 	order := make([]int, len(d.Attrs))
 	for i := range order {

@@ -101,7 +101,7 @@ func (e *Entry) index(shapes *Shapes) error {
 			return fmt.Errorf("large slot %d of %d", l.slot, len(slots))
 		}
 	}
-	e.setClasses(shapes.Schema)
+	e.setClasses(shapes)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"strings"
 
 	"portolan/ber"
 	"portolan/internal/schema"
@@ -81,7 +82,7 @@ func (d *Draft) Seal(shapes *Shapes, o SealOptions) (*Entry, []LargeDelta, error
 		e.blob = appendAttr(e.blob, &d.Attrs[i])
 		e.off = append(e.off, uint32(len(e.blob)))
 	}
-	e.setClasses(s)
+	e.setClasses(shapes)
 	return e, large, nil
 }
 
@@ -107,7 +108,7 @@ func (d *Draft) addNaming(s *schema.Schema) error {
 	if d.RDN == "" {
 		return nil
 	}
-	if d.Base != nil && d.Base.RDN == d.RDN && !d.touchedNaming() {
+	if d.Base != nil && d.Base.RDN == d.RDN && !d.TouchesNaming(s) {
 		return nil
 	}
 	name, err := ldap.ParseDN(d.RDN)
@@ -150,14 +151,15 @@ func (d *Draft) addNaming(s *schema.Schema) error {
 	return nil
 }
 
-// touchedNaming reports whether an attribute was changed that could be a naming one.
-func (d *Draft) touchedNaming() bool {
-	for i := range d.Attrs {
-		if d.Attrs[i].touched && !d.Attrs[i].Desc.Type.Operational() {
-			return true
+// TouchesNaming reports whether an attribute was changed that could be one of those that name the entry.
+func (d *Draft) TouchesNaming(s *schema.Schema) bool {
+	// Of what is not plain to see any attribute could.
+	if name, _, ok := strings.Cut(d.RDN, "="); ok && !strings.Contains(d.RDN, "+") {
+		if t := s.AttributeTypeString(strings.TrimSpace(name)); t != nil {
+			return d.Touched(schema.Description{Type: t})
 		}
 	}
-	return false
+	return slices.ContainsFunc(d.Attrs, func(a DraftAttr) bool { return a.touched && !a.Desc.Type.Operational() })
 }
 
 // addSuperclasses adds what RFC 4512 section 3.3 calls implicitly added: all superclasses of the named classes.
@@ -259,8 +261,11 @@ func (d *Draft) classify(s *schema.Schema, relaxed bool) error {
 // checkClasses checks the entry as a whole against its object classes.
 func (d *Draft) checkClasses(s *schema.Schema, relaxed bool) (*schema.ObjectClass, error) {
 	if !relaxed {
-		if d.last != nil {
+		switch {
+		case d.last != nil:
 			return d.last.check(s, d)
+		case d.likeBase(s):
+			return d.Base.shape.check(s, d)
 		}
 		return s.CheckEntry(draftView{d})
 	}
@@ -358,46 +363,6 @@ func appendAttr(dst []byte, a *DraftAttr) []byte {
 		dst = ber.AppendBytes(dst, ber.OctetString, v)
 	}
 	return dst
-}
-
-// setClasses sets the bits that stand for object classes.
-func (e *Entry) setClasses(s *schema.Schema) {
-	slot := e.shape.FindType(s.Known.ObjectClass)
-	if slot < 0 {
-		return
-	}
-	for v := e.Values(slot); ; {
-		name, ok := v.Next()
-		if !ok {
-			return
-		}
-		switch s.ObjectClassBytes(name) {
-		case nil:
-		case s.Known.Alias:
-			e.Alias = true
-		case s.Known.Referral:
-			e.Referral = true
-		case s.Known.Subentry:
-			e.Subentry = true
-		}
-	}
-}
-
-// IsA reports whether the entry has the object class, by name or through a subclass of it.
-func (e *Entry) IsA(s *schema.Schema, class *schema.ObjectClass) bool {
-	slot := e.shape.FindType(s.Known.ObjectClass)
-	if slot < 0 || class == nil {
-		return false
-	}
-	for v := e.Values(slot); ; {
-		name, ok := v.Next()
-		if !ok {
-			return false
-		}
-		if c := s.ObjectClassBytes(name); c != nil && c.IsA(class) {
-			return true
-		}
-	}
 }
 
 // draftView shows a draft to the schema's check.

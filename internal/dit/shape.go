@@ -17,6 +17,9 @@ type Shape struct {
 	Open, Users int
 	// Memo keeps what others computed for this shape, under keys of their own types.
 	Memo sync.Map
+
+	of   *Shapes
+	fine atomic.Pointer[fine]
 }
 
 // Find returns the slot of exactly this description, or -1.
@@ -50,11 +53,14 @@ type Shapes struct {
 	mu     sync.RWMutex
 	byName map[string]*Shape
 	last   atomic.Pointer[Shape] // of the entry decoded last: the next one is often alike
+
+	byClass     map[string]*classes // by the wire form of objectClass
+	lastClasses atomic.Pointer[classes]
 }
 
 // NewShapes returns an empty table for a schema.
 func NewShapes(s *schema.Schema) *Shapes {
-	return &Shapes{Schema: s, byName: make(map[string]*Shape)}
+	return &Shapes{Schema: s, byName: make(map[string]*Shape), byClass: make(map[string]*classes)}
 }
 
 // maxShapes bounds the table: a client that invents attribute options must not fill the memory. Beyond it shapes are
@@ -74,7 +80,7 @@ func (t *Shapes) intern(slots []schema.Description) *Shape {
 	if shape != nil {
 		return shape
 	}
-	shape = &Shape{Slots: append([]schema.Description(nil), slots...)}
+	shape = &Shape{Slots: append([]schema.Description(nil), slots...), of: t}
 	for _, d := range slots {
 		switch slotClass(d) {
 		case 0:

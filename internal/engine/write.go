@@ -411,6 +411,9 @@ func apply(s *schema.Schema, d *dit.Draft, desc schema.Description, mod *ldap.Mo
 
 // keepsName refuses the removal of a value that names the entry (RFC 4511 section 4.6: notAllowedOnRDN).
 func keepsName(s *schema.Schema, entry *dit.Entry, d *dit.Draft) error {
+	if !d.TouchesNaming(s) {
+		return nil
+	}
 	name, err := ldap.ParseDN(entry.RDN)
 	if err != nil || len(name) == 0 {
 		return err

@@ -24,7 +24,7 @@ func (x *appauth) prepare(tx op.Tx, req *op.Request, before *dit.Entry, d *dit.D
 	if known.PortolanCredentialSecret == nil {
 		return nil
 	}
-	ours := isA(s, d, known.PortolanAppPassword)
+	ours := d.IsA(s, known.PortolanAppPassword)
 	if req.Identity.WithoutPassword() && (ours || d.Touched(secret) || touchesPassword(s, d)) {
 		return errApart()
 	}
@@ -75,22 +75,9 @@ func derive(tx op.Tx, req *op.Request, c dit.Change) error {
 	return nil
 }
 
-func isA(s *schema.Schema, d *dit.Draft, class *schema.ObjectClass) bool {
-	a := d.Attr(schema.Description{Type: s.Known.ObjectClass})
-	if a == nil || class == nil {
-		return false
-	}
-	for _, v := range a.Values {
-		if c := s.ObjectClassBytes(v); c != nil && c.IsA(class) {
-			return true
-		}
-	}
-	return false
-}
-
 func touchesPassword(s *schema.Schema, d *dit.Draft) bool {
 	for i := range d.Attrs {
-		if t := d.Attrs[i].Desc.Type; s.Known.UserPassword != nil && t.IsA(s.Known.UserPassword) && d.Touched(d.Attrs[i].Desc) {
+		if t := d.Attrs[i].Desc.Type; s.Known.UserPassword != nil && t.IsA(s.Known.UserPassword) && d.Attrs[i].Touched() {
 			return true
 		}
 	}

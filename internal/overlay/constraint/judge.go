@@ -34,7 +34,7 @@ func (r *rule) judge(tx op.Tx, req *op.Request, before *dit.Entry, d *dit.Draft)
 	entered := before == nil // all of it is new to the rule
 	touched := false
 	for i := range d.Attrs {
-		touched = touched || covers(types, d.Attrs[i].Desc.Type) && d.Touched(d.Attrs[i].Desc)
+		touched = touched || covers(types, d.Attrs[i].Desc.Type) && d.Attrs[i].Touched()
 	}
 	if !touched && !(r.narrowed && before != nil) {
 		return nil
@@ -99,7 +99,7 @@ func (j *judgement) draft(req *op.Request, before *dit.Entry, d *dit.Draft) erro
 			continue
 		}
 		count, name = count+a.Count(), a.Desc.String()
-		if before != nil && !d.Touched(a.Desc) {
+		if before != nil && !a.Touched() {
 			continue
 		}
 		old := valuesOf(before, a.Desc)

@@ -22,8 +22,8 @@ func errApart() error {
 // been seen.
 func (x *otp) prepare(tx op.Tx, req *op.Request, before *dit.Entry, d *dit.Draft) error {
 	s := tx.Schema()
-	token := draftIsA(s, d, tokenClass)
-	if !token && !draftIsA(s, d, recoveryClass) {
+	token := d.IsA(s, s.ObjectClass(tokenClass))
+	if !token && !d.IsA(s, s.ObjectClass(recoveryClass)) {
 		return nil
 	}
 	if req.Identity.WithoutPassword() {
@@ -126,20 +126,6 @@ func derive(tx op.Tx, req *op.Request, c dit.Change) error {
 		return errApart()
 	}
 	return forget(tx, c.Before.UUID)
-}
-
-func draftIsA(s *schema.Schema, d *dit.Draft, name string) bool {
-	class := s.ObjectClass(name)
-	a := d.Attr(schema.Description{Type: s.Known.ObjectClass})
-	if a == nil || class == nil {
-		return false
-	}
-	for _, v := range a.Values {
-		if c := s.ObjectClassBytes(v); c != nil && c.IsA(class) {
-			return true
-		}
-	}
-	return false
 }
 
 // check reports tokens that cannot be used, seeds that are not encrypted though there is a key, groups of which a second

@@ -95,7 +95,7 @@ func newSubject(s *schema.Schema, p *op.NewPassword) subject {
 func (x *ppolicy) prepare(tx op.Tx, req *op.Request, before *dit.Entry, d *dit.Draft) error {
 	s := tx.Schema()
 	known := &s.Known
-	if known.PwdPolicy != nil && isPolicy(s, d) && (before == nil || touched(d)) {
+	if known.PwdPolicy != nil && d.IsA(s, known.PwdPolicy) && (before == nil || touched(d)) {
 		if err := checkPolicyEntry(s, d); err != nil {
 			return err
 		}
@@ -116,20 +116,8 @@ func (x *ppolicy) prepare(tx op.Tx, req *op.Request, before *dit.Entry, d *dit.D
 	return nil
 }
 
-// isPolicy reports whether a draft is a policy.
-func isPolicy(s *schema.Schema, d *dit.Draft) bool {
-	a := d.Attr(schema.Description{Type: s.Known.ObjectClass})
-	if a == nil {
-		return false
-	}
-	return slices.ContainsFunc(a.Values, func(v []byte) bool {
-		c := s.ObjectClassBytes(v)
-		return c != nil && c.IsA(s.Known.PwdPolicy)
-	})
-}
-
 func touched(d *dit.Draft) bool {
-	return slices.ContainsFunc(d.Attrs, func(a dit.DraftAttr) bool { return d.Touched(a.Desc) })
+	return slices.ContainsFunc(d.Attrs, func(a dit.DraftAttr) bool { return a.Touched() })
 }
 
 // checkReference refuses a pwdPolicySubentry that names no policy: the account would be under another than was meant.
@@ -148,7 +136,7 @@ func passwords(s *schema.Schema, d *dit.Draft) (count int, changed bool) {
 	for i := range d.Attrs {
 		if a := &d.Attrs[i]; s.Known.UserPassword != nil && a.Desc.Type.IsA(s.Known.UserPassword) {
 			count += len(a.Values)
-			changed = changed || d.Touched(a.Desc)
+			changed = changed || a.Touched()
 		}
 	}
 	return count, changed

@@ -54,16 +54,15 @@ func (x refint) prepare(tx op.Tx, _ *op.Request, _ *dit.Entry, d *dit.Draft) err
 		return nil
 	}
 	s := tx.Schema()
-	for _, t := range x.types(s) {
-		desc := schema.Description{Type: t}
-		a := d.Attr(desc)
-		if a == nil || a.Large != nil || len(a.Values) < 2 || !d.Touched(desc) {
+	for i := range d.Attrs {
+		a := &d.Attrs[i]
+		if !a.Touched() || a.Large != nil || len(a.Values) < 2 || a.Desc.Options != "" || !slices.Contains(x.types(s), a.Desc.Type) {
 			continue
 		}
-		if there, err := d.Has(s, desc, []byte(x.o.Nothing)); err != nil || !there {
+		if there, err := d.Has(s, a.Desc, []byte(x.o.Nothing)); err != nil || !there {
 			continue
 		}
-		if err := d.Delete(s, desc, [][]byte{[]byte(x.o.Nothing)}, true); err != nil {
+		if err := d.Delete(s, a.Desc, [][]byte{[]byte(x.o.Nothing)}, true); err != nil {
 			return err
 		}
 	}

@@ -119,20 +119,6 @@ func deadline(s *schema.Schema, e *dit.Entry) (at time.Time, ok bool) {
 	return at, err == nil
 }
 
-// isDynamic reports whether a draft is one of a dynamic entry.
-func isDynamic(s *schema.Schema, t types, d *dit.Draft) bool {
-	a := d.Attr(schema.Description{Type: t.classes})
-	if a == nil {
-		return false
-	}
-	for _, name := range a.Values {
-		if c := s.ObjectClassBytes(name); c != nil && c.IsA(t.class) {
-			return true
-		}
-	}
-	return false
-}
-
 // prepare gives new dynamic entries their time, bounds refreshes, and refuses what RFC 2589 section 3.1 forbids: making
 // dynamic what was not, and the other way round, and a static entry beneath a dynamic one.
 func (x *ttl) prepare(tx op.Tx, _ *op.Request, before *dit.Entry, d *dit.Draft) error {
@@ -141,7 +127,7 @@ func (x *ttl) prepare(tx op.Tx, _ *op.Request, before *dit.Entry, d *dit.Draft) 
 	if !t.ok() {
 		return nil
 	}
-	dynamic := isDynamic(s, t, d)
+	dynamic := d.IsA(s, t.class)
 	if before != nil && before.IsA(s, t.class) != dynamic {
 		if dynamic {
 			return ldap.Errorf(ldap.ObjectClassViolation, "an entry that is there cannot be made dynamic: delete it and add it anew")

@@ -169,7 +169,7 @@ func (set *Set) allow(tx op.Tx, d *dit.Draft, all bool) error {
 	}
 	for i := range d.Attrs {
 		a := &d.Attrs[i]
-		if !covers(types, a.Desc.Type) || !all && !d.Touched(a.Desc) {
+		if !covers(types, a.Desc.Type) || !all && !a.Touched() {
 			continue
 		}
 		err := a.EachNew(func(value []byte) error {

@@ -251,7 +251,7 @@ func (x valsort) prepare(tx op.Tx, _ *op.Request, before *dit.Entry, d *dit.Draf
 	var norm string
 	for i := range d.Attrs {
 		a := &d.Attrs[i]
-		if !d.Touched(a.Desc) || !slices.ContainsFunc(x.rules, func(r *rule) bool { return r.Weighted && r.about(s, a.Desc.Type) }) {
+		if !a.Touched() || !slices.ContainsFunc(x.rules, func(r *rule) bool { return r.Weighted && r.about(s, a.Desc.Type) }) {
 			continue
 		}
 		if norm == "" {
