@@ -230,11 +230,15 @@ func TestPrintedDNParsesBack(t *testing.T) {
 }
 
 func FuzzParseDN(f *testing.F) {
-	for _, s := range []string{`CN=James \"Jim\" Smith\, III,DC=example+x=y`, `CN="L. Eagle" ; O=#04024869`, "oid.2.5.4.3= x ", `cn=\ \20 `, "cn=#1E04D83DDE00"} {
+	for _, s := range []string{`CN=James \"Jim\" Smith\, III,DC=example+x=y`, `CN="L. Eagle" ; O=#04024869`, "oid.2.5.4.3= x ", `cn=\ \20 `, "cn=#1E04D83DDE00",
+		"uid=a.b-c@example.org,ou=people,dc=example,dc=org", "1a=b", "cn=", "cn=a,", "cn= a", "cn=a b ,dc=c", "-=a", "cn=a,=b"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		dn, err := ParseDN(s)
+		if valid := ValidDN([]byte(s)); valid != (err == nil) {
+			t.Fatalf("%q is valid: %v, and parsing it says %v", s, valid, err)
+		}
 		if err != nil {
 			if CodeOf(err) != InvalidDNSyntax {
 				t.Fatal(err)
@@ -250,6 +254,22 @@ func FuzzParseDN(f *testing.F) {
 			t.Fatalf("%q prints %q (-want +got):\n%s", s, text, diff)
 		}
 	})
+}
+
+// A plain name is looked at without allocating, and the fuzz target compares what is plain with the parser.
+func TestValidDN(t *testing.T) {
+	for name, want := range map[string]bool{
+		"": true, "uid=anna.e,ou=people,dc=example,dc=org": true, `cn=Smith\, Anna,dc=org`: true, "2.5.4.3=a": true, "cn=a b": true,
+		"cn": false, "=a": false, "cn=a,": false, "anna": false, "cn=a,,dc=b": false,
+	} {
+		if got := ValidDN([]byte(name)); got != want {
+			t.Errorf("%q is valid: %v, want %v", name, got, want)
+		}
+	}
+	name := []byte("uid=anna.e,ou=people,dc=example,dc=org")
+	if n := testing.AllocsPerRun(10, func() { ValidDN(name) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
 }
 
 func BenchmarkParseDN(b *testing.B) {

@@ -137,10 +137,8 @@ func (s *Names) showStrictly(dn []byte) []byte {
 	if len(dn) == 0 {
 		return dn
 	}
-	if len(dn) <= maxName {
-		if _, err := ldap.ParseDN(string(dn)); err == nil {
-			return s.show(dn)
-		}
+	if len(dn) <= maxName && ldap.ValidDN(dn) {
+		return s.show(dn)
 	}
 	return []byte(notName)
 }

@@ -165,10 +165,14 @@ func eachDelta(ch *dit.Change, f func(*AttrDelta)) {
 			f(&d)
 		}
 	}
+	same := ch.Before != nil && ch.After != nil && ch.Before.Shape() == ch.After.Shape()
 	if b := ch.Before; b != nil {
 		for slot, desc := range b.Shape().Slots {
 			at := -1
-			if ch.After != nil {
+			switch {
+			case same:
+				at = slot
+			case ch.After != nil:
 				at = ch.After.Shape().Find(desc)
 			}
 			switch {
@@ -180,7 +184,7 @@ func eachDelta(ch *dit.Change, f func(*AttrDelta)) {
 			}
 		}
 	}
-	if a := ch.After; a != nil {
+	if a := ch.After; a != nil && !same {
 		for slot, desc := range a.Shape().Slots {
 			if ch.Before == nil || ch.Before.Shape().Find(desc) < 0 {
 				emit(desc.String(), nil, valuesOf(a, slot))
