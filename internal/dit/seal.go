@@ -111,15 +111,19 @@ func (d *Draft) addNaming(s *schema.Schema) error {
 	if d.Base != nil && d.Base.RDN == d.RDN && !d.TouchesNaming(s) {
 		return nil
 	}
-	name, err := ldap.ParseDN(d.RDN)
-	if err != nil {
-		return err
+	rdn := d.Name
+	if rdn == nil {
+		name, err := ldap.ParseDN(d.RDN)
+		if err != nil {
+			return err
+		}
+		// The RDN of a suffix entry is the whole suffix; its first RDN names the entry.
+		if len(name) == 0 {
+			return nil
+		}
+		rdn = name[0]
 	}
-	// The RDN of a suffix entry is the whole suffix; its first RDN names the entry.
-	if len(name) == 0 {
-		return nil
-	}
-	for i, ava := range name[0] {
+	for i, ava := range rdn {
 		t := s.AttributeTypeString(ava.Type)
 		if t == nil {
 			return ldap.Errorf(ldap.UndefinedAttributeType, "the name %q uses the attribute type %q, which the schema does not know", d.RDN, ava.Type)
@@ -129,7 +133,7 @@ func (d *Draft) addNaming(s *schema.Schema) error {
 		}
 		for j := range i {
 			// X.501 section 9.3, which RFC 4512 section 2.3.1 builds on: of each attribute one distinguished value.
-			if s.AttributeTypeString(name[0][j].Type) == t {
+			if s.AttributeTypeString(rdn[j].Type) == t {
 				return ldap.Errorf(ldap.NamingViolation, "%s is there twice in one relative name", t.Name())
 			}
 		}

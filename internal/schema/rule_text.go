@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"unicode"
 	"unicode/utf8"
@@ -36,6 +37,11 @@ func ia5Sub(dst, v []byte, foldCase bool, at place) ([]byte, error) {
 }
 
 func isASCII(v []byte) bool {
+	for ; len(v) >= 8; v = v[8:] {
+		if binary.LittleEndian.Uint64(v)&0x8080808080808080 != 0 {
+			return false
+		}
+	}
 	for _, c := range v {
 		if c >= utf8.RuneSelf {
 			return false

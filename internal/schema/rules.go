@@ -43,10 +43,10 @@ func builtinRules() []ruleDef {
 		// RFC 4517 section 4.2.
 		equality("2.5.13.0", "objectIdentifierMatch", syn+"38", oidKey, oidAssertion),
 		{oid: "2.5.13.1", name: "distinguishedNameMatch", syntax: syn + "12", MatchingRule: MatchingRule{ValueKey: dnKey, AssertionKey: dnKey, stable: true, nested: nestedDNKey}},
-		equality("2.5.13.2", "caseIgnoreMatch", syn+"15", ignoreKey, ignoreKey, stringSyntaxes...),
+		textEquality("2.5.13.2", "caseIgnoreMatch", syn+"15", ignoreKey, ignoreKey, stringSyntaxes...),
 		ordering("2.5.13.3", "caseIgnoreOrderingMatch", syn+"15", ignoreKey, stringSyntaxes...),
 		substrings("2.5.13.4", "caseIgnoreSubstringsMatch", syn+"58", ignoreSub, stringSyntaxes...),
-		equality("2.5.13.5", "caseExactMatch", syn+"15", exactKey, exactKey, stringSyntaxes...),
+		textEquality("2.5.13.5", "caseExactMatch", syn+"15", exactKey, exactKey, stringSyntaxes...),
 		ordering("2.5.13.6", "caseExactOrderingMatch", syn+"15", exactKey, stringSyntaxes...),
 		substrings("2.5.13.7", "caseExactSubstringsMatch", syn+"58", exactSub, stringSyntaxes...),
 		equality("2.5.13.8", "numericStringMatch", syn+"36", numericKey, numericKey),
@@ -75,8 +75,8 @@ func builtinRules() []ruleDef {
 		firstComponent("2.5.13.31", "directoryStringFirstComponentMatch", syn+"15", firstString, ignoreKey, noSyntax...),
 		assertion("2.5.13.32", "wordMatch", syn+"15", ignoreKey, wordKey, wordMatch, stringSyntaxes...),
 		assertion("2.5.13.33", "keywordMatch", syn+"15", ignoreKey, keywordKey, keywordMatch, stringSyntaxes...),
-		equality("1.3.6.1.4.1.1466.109.114.1", "caseExactIA5Match", syn+"26", exactIA5Key, exactIA5Key),
-		equality("1.3.6.1.4.1.1466.109.114.2", "caseIgnoreIA5Match", syn+"26", ignoreIA5Key, ignoreIA5Key),
+		textEquality("1.3.6.1.4.1.1466.109.114.1", "caseExactIA5Match", syn+"26", exactIA5Key, exactIA5Key),
+		textEquality("1.3.6.1.4.1.1466.109.114.2", "caseIgnoreIA5Match", syn+"26", ignoreIA5Key, ignoreIA5Key),
 		substrings("1.3.6.1.4.1.1466.109.114.3", "caseIgnoreIA5SubstringsMatch", syn+"58", ignoreIA5Sub, syn+"26"),
 		// RFC 2252 era and slapd: named by schemas in use.
 		substrings("1.3.6.1.4.1.4203.1.2.1", "caseExactIA5SubstringsMatch", syn+"58", exactIA5Sub, syn+"26"),
@@ -114,6 +114,13 @@ func builtinRules() []ruleDef {
 func equality(oid, name, syntax string, value, assertion keyFunc, applies ...string) ruleDef {
 	return ruleDef{oid: oid, name: name, kind: EqualityRule, syntax: syntax, applies: applies,
 		MatchingRule: MatchingRule{ValueKey: value, AssertionKey: assertion, stable: true}}
+}
+
+// textEquality is equality of text as such.
+func textEquality(oid, name, syntax string, value, assertion keyFunc, applies ...string) ruleDef {
+	d := equality(oid, name, syntax, value, assertion, applies...)
+	d.text = true
+	return d
 }
 
 func ordering(oid, name, syntax string, key keyFunc, applies ...string) ruleDef {

@@ -198,11 +198,16 @@ type MatchingRule struct {
 
 	// stable says that a value's key is itself a value with the same key, so that it may stand in a normalised name.
 	stable bool
+	// text says that every value of ASCII has a key.
+	text bool
 	// nested, for rules whose values are names, makes the key of a value that stands in a name: see normalizeDN.
 	nested keyFunc
 	// applies lists, beside Syntax, the syntaxes of attribute values that the rule can be used with.
 	applies []string
 }
+
+// HasKey reports whether a value has a key for certain, which costs less than making it. False says nothing.
+func (r *MatchingRule) HasKey(value []byte) bool { return r.text && isASCII(value) }
 
 // Name returns the first short name, or the OID.
 func (r *MatchingRule) Name() string {
