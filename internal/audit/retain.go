@@ -2,13 +2,14 @@ package audit
 
 import (
 	"bufio"
-	"compress/gzip"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // tidy compresses closed files and removes those beyond Policy.Keep. It runs in the background.
