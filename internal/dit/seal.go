@@ -57,7 +57,7 @@ func (d *Draft) Seal(shapes *Shapes, o SealOptions) (*Entry, []LargeDelta, error
 	}
 	var large []LargeDelta
 	order, shape := d.arrange(shapes)
-	e := &Entry{ID: d.ID, Parent: d.Parent, UUID: d.UUID, CSN: d.CSN, RDN: d.RDN, NormRDN: d.NormRDN}
+	e := &Entry{ID: d.ID, Parent: d.Parent, UUID: d.UUID, CSN: d.CSN}
 	size := 0
 	for slot, i := range order {
 		a := &d.Attrs[i]
@@ -76,8 +76,7 @@ func (d *Draft) Seal(shapes *Shapes, o SealOptions) (*Entry, []LargeDelta, error
 	// Large attributes that vanished altogether have no slot any more; their values must still go.
 	large = append(large, d.vanished()...)
 	e.shape = shape
-	e.blob = make([]byte, 0, size)
-	e.off = make([]uint32, 1, len(order)+1)
+	e.reserve(len(order), d.RDN, d.NormRDN, size)
 	for _, i := range order {
 		e.blob = appendAttr(e.blob, &d.Attrs[i])
 		e.off = append(e.off, uint32(len(e.blob)))
