@@ -451,20 +451,23 @@ type descriptions struct {
 }
 
 type described struct {
-	name string
-	desc schema.Description
+	name     string
+	desc     schema.Description
+	computed bool
 }
 
 // at returns the description of an attribute that a record has in this place.
-func (k *descriptions) at(i int, name string) (schema.Description, error) {
+func (k *descriptions) at(i int, name string) (described, error) {
 	if i < len(k.last) && k.last[i].name == name {
-		return k.last[i].desc, nil
+		return k.last[i], nil
 	}
 	desc, err := k.schema.DescribeString(name)
+	d := described{name: name, desc: desc}
 	if err == nil {
-		k.last = append(k.last[:min(i, len(k.last))], described{name, desc})
+		d.computed = desc.Type != nil && computed[desc.Type.Name()]
+		k.last = append(k.last[:min(i, len(k.last))], d)
 	}
-	return desc, err
+	return d, err
 }
 
 // computed are attributes that the server works out itself: what an import says of them is dropped.
@@ -483,14 +486,15 @@ func (im *importer) sealOne(rec *ldif.Record, above *parentName, known *descript
 		return err
 	}
 	for i, a := range rec.Attributes {
-		desc, err := known.at(i, a.Name)
+		known, err := known.at(i, a.Name)
 		if err != nil {
 			return fmt.Errorf("%q is not an attribute description: %w", a.Name, err)
 		}
+		desc := known.desc
 		if desc.Type == nil {
 			return fmt.Errorf("the schema has no attribute %q: add its schema under [schema] files, or take it out", a.Name)
 		}
-		if computed[desc.Type.Name()] {
+		if known.computed {
 			im.dropped.Add(int64(len(a.Values)))
 			continue
 		}

@@ -179,7 +179,7 @@ func (d *Draft) Set(t *schema.AttributeType, values ...[]byte) {
 
 // Add adds values (RFC 4511 section 4.6, add). A value that is there already is attributeOrValueExists, or passed over
 // where permissive.
-func (d *Draft) Add(s *schema.Schema, desc schema.Description, values [][]byte, permissive bool) error {
+func (d *Draft) Add(s *schema.Schema, desc schema.Description, values [][]byte, permissive bool) (err error) {
 	if desc.IsRange() {
 		return ldap.Errorf(ldap.UndefinedAttributeType, "%s: a language range names no attribute; write a tag such as lang-de (RFC 3866 section 3)", desc)
 	}
@@ -193,6 +193,13 @@ func (d *Draft) Add(s *schema.Schema, desc schema.Description, values [][]byte, 
 	one := a.Large == nil && len(a.Values) == 0 && len(values) == 1
 	if n := len(a.Values) + len(values); a.Large == nil && !one && (!a.own || n > cap(a.Values)) {
 		a.Values, a.own = append(make([][]byte, 0, n), a.Values...), true
+	}
+	if d.last != nil && len(a.Values) == 0 && !permissive && desc.Type == s.Known.ObjectClass && desc.Options == "" {
+		if d.last.named(s, values) {
+			a.Values, a.own, a.keys = values[:len(values):len(values)], false, nil
+			return nil
+		}
+		defer func() { d.last.name(s, values, err) }()
 	}
 	scratch := d.scratch
 	defer func() { d.scratch = scratch }()

@@ -16,11 +16,32 @@ type sealed struct {
 	classes    [][]byte
 	structural *schema.ObjectClass
 
+	// of and names are the object classes that were added last and were right, as they were written.
+	of    *schema.Schema
+	names [][]byte
+
 	// shapes, slots, order and shape are of the last entry that was arranged.
 	shapes *Shapes
 	slots  []schema.Description
 	order  []int
 	shape  *Shape
+}
+
+// named reports whether these object classes were right the last time.
+func (l *sealed) named(s *schema.Schema, values [][]byte) bool {
+	return l.of == s && slices.EqualFunc(l.names, values, bytes.Equal)
+}
+
+// name remembers object classes to which nothing was to be said but err.
+func (l *sealed) name(s *schema.Schema, values [][]byte, err error) {
+	l.of, l.names = nil, l.names[:0]
+	if err != nil {
+		return
+	}
+	l.of = s
+	for _, v := range values {
+		l.names = append(l.names, bytes.Clone(v))
+	}
 }
 
 // check is Schema.CheckEntry of a draft, all of whose attributes have values.
@@ -32,8 +53,7 @@ func (l *sealed) check(s *schema.Schema, d *Draft) (*schema.ObjectClass, error) 
 	if err != nil {
 		return nil, err
 	}
-	*l = sealed{schema: s, structural: structural, attrs: d.descriptions(l.attrs[:0]), classes: l.classes[:0],
-		shapes: l.shapes, slots: l.slots, order: l.order, shape: l.shape}
+	l.schema, l.structural, l.attrs, l.classes = s, structural, d.descriptions(l.attrs[:0]), l.classes[:0]
 	draftView{d}.EachClass(func(name []byte) bool {
 		l.classes = append(l.classes, bytes.Clone(name)) // it may be part of a text that is not to stay for this
 		return true

@@ -54,3 +54,45 @@ func TestDraftAfterOthers(t *testing.T) {
 		t.Error("no entry was like the one before")
 	}
 }
+
+// Object classes that were right are not looked at again, and others are, whatever was before.
+func TestObjectClassesAfterOthers(t *testing.T) {
+	desc, err := shapes.Schema.DescribeString("objectClass")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := NewDraft()
+	for i, c := range []struct {
+		names []string
+		wrong bool
+	}{
+		{[]string{"person", "inetOrgPerson"}, false},
+		{[]string{"person", "inetOrgPerson"}, false},
+		{[]string{"person", "PERSON"}, true},
+		{[]string{"person", "PERSON"}, true},
+		{[]string{"person"}, false},
+		{[]string{"not a class"}, true},
+		{[]string{"not a class"}, true},
+		{[]string{"person"}, false},
+		{[]string{"person", "inetOrgPerson"}, false},
+	} {
+		d.Reset()
+		var values [][]byte
+		for _, name := range c.names {
+			values = append(values, []byte(name))
+		}
+		if err := d.Add(shapes.Schema, desc, values, false); (err != nil) != c.wrong {
+			t.Errorf("%d: %q: %v", i, c.names, err)
+		}
+		for _, v := range values {
+			clear(v) // what is remembered is no part of what was given
+		}
+	}
+	d.Reset()
+	if err := d.Add(shapes.Schema, desc, [][]byte{[]byte("person"), []byte("inetOrgPerson")}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Add(shapes.Schema, desc, [][]byte{[]byte("Person")}, false); err == nil {
+		t.Error("a class that is there already was added again")
+	}
+}
