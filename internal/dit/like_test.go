@@ -2,6 +2,7 @@ package dit
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -94,5 +95,78 @@ func TestObjectClassesAfterOthers(t *testing.T) {
 	}
 	if err := d.Add(shapes.Schema, desc, [][]byte{[]byte("Person")}, false); err == nil {
 		t.Error("a class that is there already was added again")
+	}
+}
+
+// An edit is checked and arranged like a draft that knows nothing of what was there before, whatever was found right of its shape.
+func TestEditsLikeNew(t *testing.T) {
+	served := 0
+	rapid.Check(t, func(t *rapid.T) {
+		add := func(d *Draft, name string, values ...string) error {
+			desc, err := shapes.Schema.DescribeString(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var list [][]byte
+			for _, v := range values {
+				list = append(list, []byte(v))
+			}
+			return d.Add(shapes.Schema, desc, list, false)
+		}
+		base := NewDraft()
+		base.RDN = rapid.SampledFrom([]string{"cn=Alice", "cn=Alice+sn=Archer", "2.5.4.3=Alice"}).Draw(t, "rdn")
+		base.NormRDN = "cn=alice"
+		if err := errors.Join(add(base, "objectClass", "person", "inetOrgPerson"), add(base, "cn", "Alice"), add(base, "sn", "Archer"), add(base, "displayName", "A")); err != nil {
+			t.Fatal(err)
+		}
+		if rapid.Bool().Draw(t, "mail") {
+			if err := add(base, "mail", "a@example.org"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		entry, _, err := base.Seal(shapes, SealOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		edit, plain := entry.Edit(nil), entry.Edit(nil)
+		plain.Base = nil
+		for range rapid.IntRange(0, 3).Draw(t, "changes") {
+			c := rapid.SampledFrom([][]string{
+				{"cn"}, {"cn", "Alicia"}, {"cn", "Alice", "Alicia"}, {"sn"}, {"sn", "Archer"}, {"sn", "Bowman"}, {"displayName", "B"}, {"displayName", "A", "B"}, {"displayName"},
+				{"mail", "b@example.org"}, {"mail"}, {"objectClass", "person"}, {"objectClass", "inetOrgPerson"}, {"objectClass", "person", "inetOrgPerson", "posixAccount"}, {"gidNumber", "1"},
+			}).Draw(t, "change")
+			desc, err := shapes.Schema.DescribeString(c[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			var values [][]byte
+			for _, v := range c[1:] {
+				values = append(values, []byte(v))
+			}
+			for _, d := range []*Draft{edit, plain} {
+				if err := d.Replace(shapes.Schema, desc, values, false); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if edit.likeBase(shapes.Schema) && entry.shape.fine.Load() != nil {
+			served++
+		}
+		for _, class := range []string{"person", "inetOrgPerson", "posixAccount", "top"} {
+			if c := shapes.Schema.ObjectClass(class); edit.IsA(shapes.Schema, c) != plain.IsA(shapes.Schema, c) {
+				t.Fatalf("%s: an edit is one: %v", class, edit.IsA(shapes.Schema, c))
+			}
+		}
+		want, _, err1 := plain.Seal(shapes, SealOptions{})
+		got, _, err2 := edit.Seal(shapes, SealOptions{})
+		switch {
+		case (err1 == nil) != (err2 == nil) || err1 != nil && err1.Error() != err2.Error():
+			t.Fatalf("new: %v, edited: %v", err1, err2)
+		case err1 == nil && (got.Shape() != want.Shape() || !bytes.Equal(got.blob, want.blob) || got.classes != want.classes || got.RDN != want.RDN):
+			t.Fatalf("new: %q, edited: %q", want.blob, got.blob)
+		}
+	})
+	if served == 0 {
+		t.Error("no edit was like one before")
 	}
 }

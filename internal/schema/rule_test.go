@@ -320,3 +320,23 @@ func derLength(n int) []byte {
 	}
 	return []byte{0x82, byte(n >> 8), byte(n)}
 }
+
+// Which values surely have a key is said of text of ASCII, and only of that.
+func TestHasKey(t *testing.T) {
+	std := Default()
+	for _, c := range []struct {
+		attribute, value string
+		want             bool
+	}{
+		{"cn", "Anna", true}, {"cn", "", true}, {"cn", " \t\x7f", true}, {"cn", "Zo\u00eb and others", false}, {"mail", "a@example.org", true},
+		{"uidNumber", "1", false}, {"member", "cn=a", false}, {"objectClass", "person", false},
+	} {
+		a := std.AttributeTypeString(c.attribute)
+		if got := a.Equality.HasKey([]byte(c.value)); got != c.want {
+			t.Errorf("%s %q: %v", c.attribute, c.value, got)
+		}
+		if _, err := a.Equality.ValueKey(std, nil, []byte(c.value)); c.want && err != nil {
+			t.Errorf("%s %q: %v", c.attribute, c.value, err)
+		}
+	}
+}

@@ -116,6 +116,11 @@ func FuzzSyntaxCheck(f *testing.F) {
 			}
 		}
 		for _, r := range s.MatchingRules() {
+			if r.HasKey(v) {
+				if _, err := r.ValueKey(s, nil, v); err != nil {
+					t.Fatalf("%s has a key of %q, and it is: %v", r.Name(), v, err)
+				}
+			}
 			_, _ = r.AssertionKey(s, nil, v)
 			if r.Match != nil {
 				_, _ = r.Match(s, v, v)
