@@ -60,10 +60,11 @@ func readBatches(it kv.Iterator, give func(*entryBatch) bool) (err error) {
 		if len(b.ids) < eachBatch && len(b.octets) < eachBytes {
 			continue
 		}
+		size := len(b.octets) // b is somebody else's from here on
 		if !give(b) {
 			return nil
 		}
-		b = &entryBatch{octets: make([]byte, 0, len(b.octets))}
+		b = &entryBatch{octets: make([]byte, 0, size)}
 	}
 	give(b)
 	return errors.Join(err, it.Err())

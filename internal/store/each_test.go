@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -44,5 +45,27 @@ func TestEachEntry(t *testing.T) {
 	enough, n := errors.New("enough"), 0
 	if err := now.EachEntry(func(*dit.Entry) error { n++; return enough }); !errors.Is(err, enough) || n != 1 {
 		t.Errorf("it ended with %v after %d entries", err, n)
+	}
+}
+
+// Entries come in their order also where there are more than are read at once.
+func TestEachEntryOfMany(t *testing.T) {
+	s := memStore(t)
+	names := []string{testSuffix}
+	for i := range 3*eachBatch + 1 {
+		names = append(names, fmt.Sprintf("ou=u%d,", i)+testSuffix)
+	}
+	addAll(t, s, names...)
+	v := s.View()
+	defer v.Close()
+	n := 0
+	if err := v.EachEntry(func(e *dit.Entry) error {
+		if name, err := v.Name(e); err != nil || n >= len(names) || name.Norm != names[n] {
+			t.Fatalf("entry %d is %q, %v", n, name.Norm, err)
+		}
+		n++
+		return nil
+	}); err != nil || n != len(names) {
+		t.Errorf("%d of %d entries, %v", n, len(names), err)
 	}
 }
