@@ -47,8 +47,8 @@ func boundMemory() {
 }
 
 const (
-	// importPercent is how much the heap of an import grows, in percent of what is in use, before it is collected: a tenth less time
-	// than with the runtime's 100, and a hundred MiB more memory.
+	// importPercent is how much the heap of an import grows, in percent of what is in use, before it is collected: 100,000 people
+	// took 3.02 s instead of 3.15 with the runtime's 100, and 309 MB instead of 253.
 	importPercent = 200
 	// importMemory is where the collector works harder again.
 	importMemory = 512 << 20

@@ -190,16 +190,16 @@ func (d *Draft) Add(s *schema.Schema, desc schema.Description, values [][]byte, 
 	}
 	a.touched = true
 	a.checked = a.checked || a.count() == 0
-	one := a.Large == nil && len(a.Values) == 0 && len(values) == 1
-	if n := len(a.Values) + len(values); a.Large == nil && !one && (!a.own || n > cap(a.Values)) {
-		a.Values, a.own = append(make([][]byte, 0, n), a.Values...), true
-	}
 	if d.last != nil && len(a.Values) == 0 && !permissive && desc.Type == s.Known.ObjectClass && desc.Options == "" {
 		if d.last.named(s, values) {
 			a.Values, a.own, a.keys = values[:len(values):len(values)], false, nil
 			return nil
 		}
 		defer func() { d.last.name(s, values, err) }()
+	}
+	one := a.Large == nil && len(a.Values) == 0 && len(values) == 1
+	if n := len(a.Values) + len(values); a.Large == nil && !one && (!a.own || n > cap(a.Values)) {
+		a.Values, a.own = append(make([][]byte, 0, n), a.Values...), true
 	}
 	scratch := d.scratch
 	defer func() { d.scratch = scratch }()

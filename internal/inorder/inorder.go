@@ -20,12 +20,14 @@ type job[T any] struct {
 // of it; nothing is running any more when Each returns.
 func Each[T any](ctx context.Context, source func(give func(T) bool) error, work func(T), collect func(T) error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	workers := runtime.GOMAXPROCS(0)
 	todo := make(chan *job[T], 2*workers)
 	order := make(chan *job[T], 4*workers)
 	var running sync.WaitGroup
-	defer running.Wait() // they may read what the caller closes next
+	defer func() { // also where collect panics
+		cancel()
+		running.Wait() // they may read what the caller closes next
+	}()
 	for range workers {
 		running.Go(func() {
 			for j := range todo {
@@ -58,9 +60,6 @@ func Each[T any](ctx context.Context, source func(give func(T) bool) error, work
 			continue // it may not have been worked on
 		}
 		if err := collect(j.v); err != nil {
-			cancel()
-			for range order { // the source ends with ctx
-			}
 			return err
 		}
 	}

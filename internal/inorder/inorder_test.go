@@ -77,6 +77,15 @@ func TestItEnds(t *testing.T) {
 		t.Errorf("the end of the context: %v after %d", err, seen)
 	}
 
+	func() {
+		defer func() {
+			if v := recover(); v != "enough" {
+				t.Errorf("a panic of collect came out as %v", v)
+			}
+		}()
+		_ = Each(t.Context(), numbers(1<<30), square, func(*item) error { panic("enough") })
+	}()
+
 	if err := Each(t.Context(), numbers(0), square, func(*item) error { return enough }); err != nil {
 		t.Errorf("nothing to do: %v", err)
 	}
